@@ -1,0 +1,85 @@
+# Loopcast. `make help` lists what can be done; docs/ says why it is done so.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+UV := .venv/uv/bin/uv
+PY := .venv/main/bin/python
+export UV_LINK_MODE ?= hardlink
+export PYTHONWARNINGS ?=
+
+SOURCE ?= simulated
+APPROVE ?= auto
+
+.PHONY: help demo up status down destroy test test-shared lint format bench clean lock setup
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# --- set-up -----------------------------------------------------------------------------------------------
+.venv/prerequisites: scripts/prerequisites
+	@scripts/prerequisites
+	@mkdir -p .venv && touch $@
+
+$(UV): .venv/prerequisites requirements/uv.txt
+	@python3.11 -m venv .venv/uv
+	@.venv/uv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# An environment of its own for each set of dependencies that conflicts with the others (docs/environments.md).
+.venv/%/ready: requirements/%.txt pyproject.toml $(UV)
+	@echo "set-up: Python environment $*"
+	@$(UV) venv -q --allow-existing --python python3.11 .venv/$*
+	@$(UV) pip sync -q --require-hashes -p .venv/$*/bin/python requirements/$*.txt
+	@pwd > .venv/$*/lib/python3.11/site-packages/loopcast-checkout.pth
+	@touch $@
+
+# Maven copies the job's jars and its plugins here.
+flink/target/ready: flink/pom.xml .venv/prerequisites
+	@echo "set-up: Flink's jars"
+	@mvn -q -B -f flink/pom.xml package
+	@touch $@
+
+setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/ready ## install everything that the other targets need
+
+# --- the main job -----------------------------------------------------------------------------------------
+demo: setup ## from nothing to a forecast beside what then happened (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
+	@$(PY) -m local.demo --source $(SOURCE) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE)
+
+up: setup ## start the stack and leave it running at real time
+	@$(PY) -m local.stack up --source $(SOURCE) $(if $(RECORDING),--recording $(RECORDING))
+
+status: .venv/main/ready ## show every part's health, lag and last output
+	@$(PY) -m local.stack status
+
+down: .venv/main/ready ## stop everything
+	@$(PY) -m local.stack down
+
+destroy: .venv/main/ready ## delete every AWS resource of the running stack and say what was removed
+	@$(PY) -m local.stack destroy
+
+# --- quality ----------------------------------------------------------------------------------------------
+test: setup .venv/sagemaker/ready ## run the tests
+	@$(PY) -m pytest -m "not shared"
+
+test-shared: setup ## run the tests that read the recordings in ../shared
+	@if [ -d ../shared/data ]; then $(PY) -m pytest -m shared; else echo "test-shared: ../shared/data is absent: nothing was run"; fi
+
+lint: .venv/main/ready ## check style, types and the direction of imports
+	@.venv/main/bin/ruff check .
+	@.venv/main/bin/ruff format --check .
+	@.venv/main/bin/mypy
+	@.venv/main/bin/lint-imports
+
+format: .venv/main/ready ## format the code
+	@.venv/main/bin/ruff format .
+	@.venv/main/bin/ruff check --fix .
+
+bench: setup ## measure, and leave .loopcast/bench/report.json
+	@$(PY) -m bench
+
+lock: $(UV) ## resolve requirements/*.in again and pin them with hashes
+	@for name in uv main forecasters flink sagemaker; do \
+	  $(UV) pip compile -q --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+
+clean: ## remove what make has made
+	@if [ -x $(PY) ]; then $(PY) -m local.stack down || true; fi
+	@rm -rf .venv .loopcast build flink/target .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,38 @@
+"""One clock: bounds, time-outs and schedules are stated in event time and scaled to wall time here only."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`speed` seconds of event time pass in one second of wall time."""
+
+    speed: float = 1.0
+    now: Callable[[], float] = field(default=time.time, compare=False)
+    monotonic: Callable[[], float] = field(default=time.monotonic, compare=False)
+    sleep: Callable[[float], None] = field(default=time.sleep, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.speed > 0:
+            raise ValueError(f"the speed must be above 0, not {self.speed}")
+
+    def wall(self, event_seconds: float) -> float:
+        """How long `event_seconds` of event time last on the wall, in seconds."""
+        return event_seconds / self.speed
+
+    def now_ms(self) -> int:
+        return int(self.now() * 1000)
+
+
+def clock_from_environment() -> Clock:
+    """The clock at the speed that LOOPCAST_SPEED states (1 when unset)."""
+    text = os.environ.get("LOOPCAST_SPEED", "1")
+    try:
+        return Clock(float(text))
+    except ValueError as error:
+        raise SystemExit(f"LOOPCAST_SPEED must be a number above 0, not {text!r}") from error

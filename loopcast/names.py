@@ -1,0 +1,67 @@
+"""Names of a feed's AWS resources. `manifests/aws` declares resources of these names; a test holds both together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names for the feed `feed` in `account`; S3 prefixes end in a slash."""
+
+    feed: str
+    account: str
+
+    @property
+    def prefix(self) -> str:
+        return f"loopcast-{self.feed}"
+
+    bus = property(lambda self: self.prefix)
+    rule = property(lambda self: f"{self.prefix}-ingest")
+    queue = property(lambda self: f"{self.prefix}-ingest")
+    dead_letter_queue = property(lambda self: f"{self.prefix}-dead-letter")
+    seen_table = property(lambda self: f"{self.prefix}-seen")
+    positions_table = property(lambda self: f"{self.prefix}-positions")
+    launches_table = property(lambda self: f"{self.prefix}-launches")
+    events_stream = property(lambda self: f"{self.prefix}-transactions")
+    minutes_stream = property(lambda self: f"{self.prefix}-minutes")
+    late_stream = property(lambda self: f"{self.prefix}-late")
+    archive = property(lambda self: f"{self.prefix}-archive")
+    feature_group = property(lambda self: f"{self.prefix}-minutes")
+    model_package_group = property(lambda self: self.prefix)
+    glue_database = property(lambda self: self.prefix.replace("-", "_"))
+    athena_workgroup = property(lambda self: self.prefix)
+    bucket = property(lambda self: f"{self.prefix}-{self.account}")
+    parameters = property(lambda self: f"/loopcast/{self.feed}/")
+    metric_namespace = "Loopcast"
+    event_source = "loopcast.poller"
+    event_detail_type = "events"
+
+    raw_prefix = "raw/"
+    oversize_prefix = "oversize/"
+    checkpoints_prefix = "checkpoints/"
+    offline_store_prefix = "offline-store/"
+    models_prefix = "models/"
+    runs_prefix = "runs/"
+    capture_prefix = "capture/"
+    monitoring_prefix = "monitoring/"
+    athena_results_prefix = "athena-results/"
+
+    def endpoint(self, stage: str) -> str:
+        """The endpoint of `stage`, staging or production."""
+        return f"{self.prefix}-{stage}"
+
+    def role(self, part: str) -> str:
+        """The IAM role of one part, for example `poller`."""
+        return f"{self.prefix}-{part}"
+
+    def role_arn(self, part: str) -> str:
+        return f"arn:aws:iam::{self.account}:role/{self.role(part)}"
+
+    def s3(self, prefix: str) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self.bucket}/{prefix}"
+
+    def parameter(self, *parts: str) -> str:
+        """An SSM parameter, for example `parameter("thresholds", "staging")`."""
+        return self.parameters + "/".join(parts)
