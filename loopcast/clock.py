@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+DISORDER = 2.0
+"""How far out of order, in seconds of wall time, events may come through queues and still count at once."""
+
+
 @dataclass(frozen=True)
 class Clock:
     """`speed` seconds of event time pass in one second of wall time."""
@@ -24,6 +28,11 @@ class Clock:
     def wall(self, event_seconds: float) -> float:
         """How long `event_seconds` of event time last on the wall, in seconds."""
         return event_seconds / self.speed
+
+    def lateness(self, event_seconds: float) -> float:
+        """The bound of a watermark, in seconds of event time: what the feed states, or at a speed-up what the
+        queues' disorder comes to."""
+        return max(event_seconds, DISORDER * self.speed)
 
     def now_ms(self) -> int:
         return int(self.now() * 1000)

@@ -120,7 +120,8 @@ def _sum(name: str, path: str, raw: dict[str, Any]) -> int | float:
     found = [jmespath.search(tail, element) if tail else element for element in elements]
     if not all(_is_number(item) for item in found):
         raise Rejected(f"missing_{name}", f"{path} is not known for each of {head}")
-    return sum(found)
+    total: int | float = sum(found)
+    return total
 
 
 def _is_number(value: object) -> bool:

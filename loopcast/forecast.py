@@ -1,8 +1,8 @@
 """The forecast contract: the JSON that every model behind an endpoint reads and answers.
 
 It is the built-in DeepAR algorithm's: a request `{"instances": [...], "configuration": {...}}`, an answer
-`{"predictions": [{"quantiles": {"0.5": [...]}, "mean": [...], "samples": [[...]]}]}`; in a batch transform, one instance
-a line in and one prediction a line out, with the configuration in the environment as DEEPAR_INFERENCE_CONFIG.
+`{"predictions": [{"quantiles": {"0.5": [...]}, "mean": [...], "samples": [[...]]}]}`; in a batch transform, one
+instance a line in and one prediction a line out, with the configuration in the environment as DEEPAR_INFERENCE_CONFIG.
 A missing value is null or "NaN".
 """
 

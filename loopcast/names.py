@@ -64,4 +64,4 @@ class Names:
 
     def parameter(self, *parts: str) -> str:
         """An SSM parameter, for example `parameter("thresholds", "staging")`."""
-        return self.parameters + "/".join(parts)
+        return f"{self.parameters}{'/'.join(parts)}"
