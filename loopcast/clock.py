@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 DISORDER = 2.0
 """How far out of order, in seconds of wall time, events may come through queues and still count at once."""
 
