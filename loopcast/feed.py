@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jmespath
 import yaml
 from pydantic import (
     AfterValidator,
@@ -42,10 +44,21 @@ def _identifier(value: str) -> str:
     return value
 
 
+def _jmespath(value: str) -> str:
+    try:
+        jmespath.compile(value)
+    except jmespath.exceptions.JMESPathError as error:
+        raise ValueError(f"{value!r} is not JMESPath") from error
+    return value
+
+
 Duration = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
 """Whole seconds, written as `30s`, `1m`, `3h` or `1d`."""
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+JMESPath = Annotated[str, AfterValidator(_jmespath)]
 
 
 class _Model(BaseModel):
@@ -56,7 +69,7 @@ class Source(_Model):
     """Where events are polled from, and how an answer is read."""
 
     url: Annotated[str, Field(pattern=r"^https?://")]
-    items: str
+    items: JMESPath
     page_size: Annotated[int, Field(gt=0)]
     min_poll_interval: Duration
     max_poll_interval: Duration
@@ -72,14 +85,14 @@ class Source(_Model):
 class Difference(_Model):
     """A value's substitute where it is missing: the sum of one JMESPath less the sum of another."""
 
-    sum: str
-    minus: str
+    sum: JMESPath
+    minus: JMESPath
 
 
 class Value(_Model):
     """One number of an event. `divide_by` rounds up to a whole number."""
 
-    path: str
+    path: JMESPath
     type: Literal["integer", "number"]
     unit: str
     divide_by: Annotated[int, Field(gt=1)] | None = None
@@ -96,8 +109,8 @@ class EventFields(_Model):
     """How an event is identified, dated and measured; paths are JMESPath."""
 
     noun: str
-    id: str
-    time: str
+    id: JMESPath
+    time: JMESPath
     time_unit: Literal["s", "ms"]
     max_clock_skew: Duration
     values: Annotated[dict[Identifier, Value], Field(min_length=1)]
@@ -272,3 +285,19 @@ def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _refuse_duplicates(item, name)
+
+
+def main() -> None:
+    """Checks the feed files named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m loopcast.feed", description=main.__doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    for path in parser.parse_args().files:
+        try:
+            feed = load_feed(path)
+        except FeedError as error:
+            raise SystemExit(str(error)) from None
+        print(f"{path}: the feed {feed.name} is sound: {', '.join(feed.metrics)}")
+
+
+if __name__ == "__main__":
+    main()
