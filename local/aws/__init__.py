@@ -1,0 +1,1 @@
+"""AWS on a laptop: ministack in this process, with what it lacks for our path."""
