@@ -40,7 +40,8 @@ class Event:
     document: Mapping[str, Any]
 
     def to_json(self) -> bytes:
-        return json.dumps(self.document, separators=(",", ":")).encode()
+        """Raises ValueError where a number isn't finite: JSON has no form for it."""
+        return json.dumps(self.document, separators=(",", ":"), allow_nan=False).encode()
 
     def with_body_at(self, address: str) -> Event:
         """The same event with its body left at `address` (s3://bucket/key): only scalar fields stay inline."""
@@ -64,7 +65,7 @@ def parse_event(document: object) -> Event:
     try:
         inner = document[KEY]  # type: ignore[index]
         identifier, time, values = inner["id"], inner["time"], inner["values"]
-        sound = isinstance(identifier, str) and isinstance(time, int) and isinstance(values, dict)
+        sound = _is_identifier(identifier) and type(time) is int and isinstance(values, dict)
     except (KeyError, TypeError) as error:
         raise Rejected("not_an_event", f"no {KEY} field: {error}") from error
     if not sound or not all(_is_number(value) for value in values.values()):
@@ -76,9 +77,14 @@ def _identifier(feed: Feed, raw: dict[str, Any]) -> str:
     identifier = jmespath.search(feed.event.id, raw)
     if isinstance(identifier, int) and not isinstance(identifier, bool):
         identifier = str(identifier)
-    if not isinstance(identifier, str) or not identifier or len(identifier) > 256:
+    if not _is_identifier(identifier):
         raise Rejected("bad_id", f"{feed.event.id} is {identifier!r}")
-    return identifier
+    return str(identifier)
+
+
+def _is_identifier(value: object) -> bool:
+    # It becomes a key in DynamoDB and a partition key in Kinesis, which take neither more nor half a surrogate pair.
+    return isinstance(value, str) and 0 < len(value) <= 256 and value.isprintable()
 
 
 def _time(feed: Feed, raw: dict[str, Any], now_ms: int) -> int:
@@ -125,4 +131,6 @@ def _sum(name: str, path: str, raw: dict[str, Any]) -> int | float:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, float) and math.isfinite(value)

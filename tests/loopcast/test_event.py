@@ -63,6 +63,7 @@ def test_a_fee_is_not_derived_from_a_part_of_the_inputs(inputs: Any) -> None:
         ({"hash": ""}, "bad_id"),
         ({"hash": ["a"]}, "bad_id"),
         ({"hash": True}, "bad_id"),
+        ({"hash": "half a pair: \ud800"}, "bad_id"),
         ({"time": ...}, "bad_time"),
         ({"time": "noon"}, "bad_time"),
         ({"time": -1}, "bad_time"),
@@ -70,6 +71,8 @@ def test_a_fee_is_not_derived_from_a_part_of_the_inputs(inputs: Any) -> None:
         ({"fee": -1}, "bad_fee"),
         ({"fee": 1.5}, "bad_fee"),
         ({"fee": 2**63}, "bad_fee"),
+        ({"fee": 10**400}, "bad_fee"),
+        ({"time": 10**400}, "bad_time"),
         ({"fee": "500"}, "bad_fee"),
         ({"weight": ...}, "missing_virtual_size"),
         ({"fee": ..., "out": [{"value": 10**9}]}, "bad_fee"),
@@ -89,6 +92,11 @@ def test_an_item_that_is_no_object_is_rejected(raw: object) -> None:
 def test_an_event_survives_its_way_through_json(fee: int, weight: int) -> None:
     event = normalize(FEED, transaction(fee=fee, weight=weight), NOW)
     assert parse_event(json.loads(event.to_json())) == event
+
+
+def test_a_number_that_json_cant_say_never_gets_on_the_way() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        normalize(FEED, transaction(extra=float("inf")), NOW).to_json()
 
 
 def test_a_body_elsewhere_leaves_the_values_in_place() -> None:
