@@ -5,29 +5,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
 
 from pythonjsonlogger.json import JsonFormatter
 
-from local.aws.server import Settings, serve
+from loopcast.aws import region
+from loopcast.clock import clock_from_environment
+
+ACCOUNT = "000000000000"
 
 
 def main() -> None:
     arguments = _parser().parse_args()
     _log_as_json()
-    try:
-        listener = _listen(arguments.port)
-    except OSError as error:
-        place = f"127.0.0.1:{arguments.port}"
-        sys.exit(f"can't listen on {place} ({error.strerror}): stop what uses that port, or give another with --port")
-    settings = Settings(arguments.state.resolve(), arguments.snapshot_interval)
-    asyncio.run(serve(listener, settings))
+    listener = _listen(arguments.port)
+    state = arguments.state.resolve()
+    os.environ |= _ministack_settings(listener.getsockname()[1], state)
+    # ministack reads its settings when it is imported.
+    from local.aws.server import serve
+
+    asyncio.run(serve(listener, state, arguments.snapshot_interval, clock_from_environment()))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local.aws", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m local.aws",
+        description=__doc__,
+        epilog="LOOPCAST_SPEED divides Firehose's buffering interval, so that the archive keeps up with a speed-up.",
+    )
     parser.add_argument("--port", type=int, default=4566, help="listens on 127.0.0.1 (default: %(default)s)")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="keeps everything in this folder")
     parser.add_argument(
@@ -43,9 +51,30 @@ def _parser() -> argparse.ArgumentParser:
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(1024)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1024)
+    except OSError as error:
+        place = f"127.0.0.1:{port}"
+        sys.exit(f"can't listen on {place} ({error.strerror}): stop what uses that port, or give another with --port")
     return listener
+
+
+def _ministack_settings(port: int, state: Path) -> dict[str, str]:
+    objects = state / "s3"
+    objects.mkdir(parents=True, exist_ok=True)
+    return {
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": region(),
+        "PERSIST_STATE": "1",
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(objects),
+        "LOG_LEVEL": "WARNING",
+        # Listeners on other ports, which nothing of ours uses.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
 
 
 def _log_as_json() -> None:

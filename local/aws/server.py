@@ -1,81 +1,105 @@
-"""ministack's ASGI application, served on one socket, with our services in it."""
+"""ministack's ASGI application, served on one socket, with our Kinesis and Firehose in it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
+import re
 import signal
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from hypercorn.asyncio import serve as serve_asgi
+from hypercorn.config import Config
+from ministack import app as ministack
+from ministack.core import persistence
+
+from local.aws.firehose import Firehose
+from local.aws.kinesis import Kinesis
+from local.aws.record_log import RecordLog
+from local.aws.services import Services
 from local.aws.snapshots import Snapshots
-from loopcast.aws import region
+from loopcast.clock import Clock
 
 Message = MutableMapping[str, Any]
-Application = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-ACCOUNT = "000000000000"
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where the state lies, and how many seconds lie between two snapshots of it."""
-
-    state: Path
-    snapshot_interval: float
+_EXPIRY_INTERVAL = 60.0
+_SETTLE = 1.0
+_CHANGES_RESOURCES = re.compile(rb"\.(Create|Delete|Update|Put)(?!Item|Message|Record|Events|MetricData|LogEvents)")
+_HEALTH = ("/healthz", "/readyz")
 
 
-async def serve(listener: socket.socket, settings: Settings) -> None:
-    """Serves AWS on `listener` until SIGTERM or SIGINT; then writes a last snapshot."""
-    snapshots = Snapshots(settings.state / "snapshots")
-    _configure_ministack(listener.getsockname()[1], settings.state, snapshots.newest())
-    # Only now: ministack reads its environment when it is imported.
-    from hypercorn.asyncio import serve as serve_asgi
-    from hypercorn.config import Config
-    from ministack import app as ministack
+async def serve(listener: socket.socket, state: Path, snapshot_interval: float, clock: Clock) -> None:
+    """Serves AWS on `listener` until SIGTERM or SIGINT, with its state in the folder `state`.
 
+    A snapshot is written every `snapshot_interval` seconds, soon after a resource was made or changed, and at the end.
+    """
+    snapshots = Snapshots(state / "snapshots")
+    persistence.STATE_DIR = str(snapshots.newest())
     ministack.save_all = snapshots.write
+    changed = asyncio.Event()
+    stop = _stop_signal()
+    async with (
+        _our_services(state, clock) as services,
+        _running(_keep(services, snapshots, changed, snapshot_interval)),
+    ):
+        await serve_asgi(_watched(ministack.app, changed), _hypercorn(listener), shutdown_trigger=stop.wait)
+
+
+@contextlib.asynccontextmanager
+async def _our_services(state: Path, clock: Clock) -> AsyncIterator[Services]:
+    services = Services()
+    records = RecordLog(state / "records.sqlite")
+    kinesis = Kinesis(services.kinesis, records)
+    services.kinesis.handle_request = kinesis.handle_request
+    firehose = Firehose(services, records, clock)
+    firehose.start()
+    try:
+        async with _running(_expire_regularly(kinesis)):
+            yield services
+    finally:
+        await asyncio.to_thread(firehose.stop)
+        records.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Any) -> AsyncIterator[None]:
+    """Runs the coroutine `work` meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _expire_regularly(kinesis: Kinesis) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRY_INTERVAL)
+        await asyncio.to_thread(kinesis.expire)
+
+
+async def _keep(services: Services, snapshots: Snapshots, changed: asyncio.Event, interval: float) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), interval)
+            await asyncio.sleep(_SETTLE)
+        changed.clear()
+        await snapshots.write_in_child(services.states())
+
+
+def _hypercorn(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.keep_alive_timeout = 75
     config.loglevel = "WARNING"
-    stop = _stop_signal()
-    every = asyncio.create_task(_snapshot_regularly(snapshots, ministack, settings.snapshot_interval))
-    try:
-        await serve_asgi(_with_health(ministack.app), config, shutdown_trigger=stop.wait)
-    finally:
-        every.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await every
-
-
-def _configure_ministack(port: int, state: Path, snapshot: Path) -> None:
-    """Sets the variables that ministack takes its settings from."""
-    objects = state / "s3"
-    objects.mkdir(parents=True, exist_ok=True)
-    os.environ |= {
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_REGION": region(),
-        "PERSIST_STATE": "1",
-        "STATE_DIR": str(snapshot),
-        "S3_PERSIST": "1",
-        "S3_DATA_DIR": str(objects),
-        "LOG_LEVEL": "WARNING",
-        # Listeners on other ports, which nothing of ours uses.
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-    }
-    logging.getLogger("ministack").setLevel(logging.WARNING)
+    return config
 
 
 def _stop_signal() -> asyncio.Event:
@@ -85,20 +109,25 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _snapshot_regularly(snapshots: Snapshots, ministack: Any, interval: float) -> None:
-    while True:
-        await asyncio.sleep(interval)
-        await snapshots.write_in_child(ministack._build_persistence_save_dict())
+def _watched(application: Application, changed: asyncio.Event) -> Application:
+    """`application`, which answers health checks too and sets `changed` after a request that changes resources."""
 
-
-def _with_health(application: Application) -> Application:
-    """`application`, and `/healthz` and `/readyz`, which answer once it has started."""
-
-    async def answer(scope: Message, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] in ("/healthz", "/readyz"):
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in _HEALTH:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"ok\n"})
-        else:
-            await application(scope, receive, send)
+            return
+        await application(scope, receive, send)
+        if scope["type"] == "http" and changes_resources(scope):
+            changed.set()
 
     return answer
+
+
+def changes_resources(scope: Message) -> bool:
+    """Whether the request makes, changes or deletes a resource, rather than data in one."""
+    target = dict(scope["headers"]).get(b"x-amz-target")
+    if target is not None:
+        return _CHANGES_RESOURCES.search(target) is not None
+    of_a_bucket = scope["path"].strip("/").count("/") == 0
+    return scope["method"] in ("PUT", "DELETE") and of_a_bucket

@@ -15,7 +15,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from ministack.core.persistence import _json_default, _state_format_version
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +39,6 @@ class Snapshots:
 
     def write(self, states: States) -> None:
         """Writes what each function in `states` (by service) returns, then drops the older snapshots."""
-        from ministack.core.persistence import _json_default, _state_format_version
-
         partial = self._folder / f"partial-{os.getpid()}"
         partial.mkdir()
         for service, state in states.items():
@@ -74,5 +76,5 @@ class Snapshots:
         return [path for path in self._folder.iterdir() if path.name.isdigit()]
 
 
-def _itself(value: Any, memo: Any = None) -> Any:
-    return value
+def _itself(x: T, memo: dict[int, Any] | None = None, _nil: Any = None) -> T:
+    return x
