@@ -8,6 +8,7 @@ export PYTHONWARNINGS ?=
 
 SOURCE ?= simulated
 APPROVE ?= auto
+PORT ?= 4566
 
 .PHONY: help demo up status down destroy test test-shared lint format bench clean lock setup
 help: ## list the targets
@@ -41,10 +42,10 @@ setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/r
 
 # --- the main job -----------------------------------------------------------------------------------------
 demo: setup ## from nothing to a forecast beside what then happened (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
-	@$(PY) -m local.demo --source $(SOURCE) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE)
+	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE)
 
 up: setup ## start the stack and leave it running at real time
-	@$(PY) -m local.stack up --source $(SOURCE) $(if $(RECORDING),--recording $(RECORDING))
+	@$(PY) -m local.stack up --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING))
 
 status: .venv/main/ready ## show every part's health, lag and last output
 	@$(PY) -m local.stack status

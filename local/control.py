@@ -1,0 +1,59 @@
+"""Drives the replayed source's clock; with SOURCE=live there is nothing to drive, and the clock is the wall's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import requests
+
+_TIMEOUT = 10
+
+
+class Source(Protocol):
+    """What a driver can ask of a source."""
+
+    def now(self) -> datetime:
+        """The event time up to which events have arrived."""
+
+    def set_speed(self, speed: float) -> None: ...
+
+    def hold(self) -> None:
+        """Lets no further event arrive."""
+
+
+class ReplayedSource:
+    """The source at `url`: simulated or a recording."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/control"
+
+    def state(self) -> dict[str, Any]:
+        answer = requests.get(self._url, timeout=_TIMEOUT)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def now(self) -> datetime:
+        return datetime.fromisoformat(self.state()["event_time"])
+
+    def set_speed(self, speed: float) -> None:
+        self._post({"speed": speed})
+
+    def hold(self) -> None:
+        self._post({"until": self.now().isoformat()})
+
+    def _post(self, change: dict[str, Any]) -> None:
+        requests.post(self._url, json=change, timeout=_TIMEOUT).raise_for_status()
+
+
+class LiveSource:
+    """The feed's own URL."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def set_speed(self, speed: float) -> None:
+        """The world goes on at its own speed."""
+
+    def hold(self) -> None:
+        """The world doesn't stop."""
