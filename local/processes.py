@@ -93,8 +93,8 @@ class Processes:
     def pid(self, name: str) -> int | None:
         """The pid of the running program, or None."""
         child = self._children.get(name)
-        if child is not None and child.poll() is not None:
-            return None
+        if child is not None:
+            return child.pid if child.poll() is None else None
         with contextlib.suppress(OSError, ValueError, KeyError):
             record = json.loads(self._file(name).read_text())
             if _running(record["pid"], record["started"]):
