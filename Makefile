@@ -42,7 +42,7 @@ setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/r
 
 # --- the main job -----------------------------------------------------------------------------------------
 demo: setup ## from nothing to a forecast beside what then happened (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
-	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE)
+	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE) $(if $(HOURS),--hours $(HOURS))
 
 up: setup ## start the stack and leave it running at real time
 	@$(PY) -m local.stack up --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING))
