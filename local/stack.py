@@ -39,14 +39,26 @@ class Stack:
 
     def up(self, progress: Callable[[str], None]) -> None:
         """Starts every part and returns when all are healthy. Raises `StackError`."""
-        self.settings.folder.mkdir(parents=True, exist_ok=True)
-        _write_settings(self.settings)
+        self.remember()
         progress("starting AWS and SageMaker on this machine")
         self._start(parts.services(self.settings))
         progress("applying the AWS resources in manifests/aws")
         self.apply("apply")
         progress("starting Flink, the source and the ingestion programs")
         self._start(parts.flow(self.settings))
+
+    def remember(self) -> None:
+        """Writes the settings down, so that `read_stack` finds the stack again."""
+        known = {
+            "feed": str(self.settings.feed_path),
+            "source": self.settings.source,
+            "recording": str(self.settings.recording) if self.settings.recording else None,
+            "speed": self.settings.speed,
+            "first_port": self.settings.first_port,
+            "source_options": list(self.settings.source_options),
+        }
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
+        (self.settings.folder / "settings.json").write_text(json.dumps(known, indent=2))
 
     def apply(self, *arguments: str) -> str:
         """Runs the applier; returns what it says. Raises `StackError` with its last lines when it fails."""
@@ -125,18 +137,6 @@ def read_stack(folder: Path) -> Stack | None:
             source_options=tuple(known["source_options"]),
         )
     )
-
-
-def _write_settings(settings: Settings) -> None:
-    known = {
-        "feed": str(settings.feed_path),
-        "source": settings.source,
-        "recording": str(settings.recording) if settings.recording else None,
-        "speed": settings.speed,
-        "first_port": settings.first_port,
-        "source_options": list(settings.source_options),
-    }
-    (settings.folder / "settings.json").write_text(json.dumps(known, indent=2))
 
 
 def _up(arguments: argparse.Namespace) -> None:

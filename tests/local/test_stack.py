@@ -1,0 +1,75 @@
+"""The stack's options are checked before anything is started."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.parts import Settings, services
+from local.processes import StackError
+from local.stack import Stack, add_source_arguments, read_stack, settings_from
+
+
+def settings(*arguments: str, folder: Path = Path("unused"), speed: float = 200.0) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_source_arguments(parser)
+    return settings_from(parser.parse_args(arguments), folder, speed, ("--start", "now"))
+
+
+def test_a_recording_must_be_named_and_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="needs RECORDING=file"):
+        settings("--source", "recording")
+    with pytest.raises(StackError, match="is not a file"):
+        settings("--source", "recording", "--recording", str(tmp_path / "none"))
+
+
+def test_the_live_source_runs_at_real_time_and_is_polled_at_the_feeds_own_url() -> None:
+    live = settings("--source", "live")
+    assert live.speed == 1.0
+    assert "LOOPCAST_SOURCE_URL" not in live.environment
+    assert "source" not in [program.name for program in Stack(live).programs]
+
+
+def test_every_part_has_a_port_of_its_own() -> None:
+    ports = [port for program in Stack(settings()).programs for port in program.ports.values()]
+    assert len(ports) == len(set(ports)) == 9
+
+
+def test_the_speed_is_stated_in_one_place_for_all_parts() -> None:
+    environments = [program.environment["LOOPCAST_SPEED"] for program in Stack(settings()).programs]
+    assert set(environments) == {"200"}
+
+
+def test_a_later_command_finds_the_stack_as_it_was_started(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    before = Stack(settings("--port", "6000", folder=folder))
+    before.remember()
+    after = read_stack(folder)
+    assert after is not None
+    assert after.settings == before.settings
+
+
+def test_a_port_that_is_taken_stops_the_start_with_a_clear_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        chosen = settings("--port", str(taken.getsockname()[1]), folder=tmp_path / "stack")
+        stack = Stack(chosen)
+        with pytest.raises(StackError, match=r"is in use: stop what listens there, or set PORT"):
+            stack.up(lambda _line: None)
+    assert stack.processes.pid(services(chosen)[0].name) is None
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["down"], ["destroy"], ["watch"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local.stack", *command, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "usage" in done.stdout
