@@ -1,0 +1,22 @@
+"""Step: register the models of this run, pending approval or rejected."""
+
+from typing import Any
+
+from components.image import component
+
+
+@component
+def register(
+    feed: str, run_id: str, trained: str, evaluation: str, verdict: str, performance: dict[str, Any], commit: str
+) -> dict[str, Any]:
+    """Returns the run's result, which is at runs/<run-id>/result.json as well."""
+    from components.register.register import register
+    from components.register.result import result
+    from components.run import open_run, read_json, write_json
+
+    run = open_run(feed, run_id)
+    judged = read_json(evaluation)
+    packages = register(run, read_json(trained), judged, read_json(verdict), performance, commit)
+    outcome = result(judged, packages)
+    write_json(run.uri("result.json"), outcome)
+    return outcome

@@ -1,0 +1,51 @@
+"""Hyperparameters of a training job: SSM's, read when the step runs, over the defaults that stand here."""
+
+from __future__ import annotations
+
+import json
+
+from loopcast import aws
+from loopcast.feed import Feed
+from loopcast.names import Names
+
+
+def deepar_defaults(feed: Feed) -> dict[str, str]:
+    """Few cells and a short context: on fee series longer ones lost to the baselines."""
+    return {
+        "context_length": str(feed.forecast.steps),
+        "epochs": "20",
+        "num_cells": "40",
+        "num_layers": "2",
+        "mini_batch_size": "32",
+        "learning_rate": "0.001",
+        "dropout_rate": "0.1",
+        "likelihood": "student-T",
+        "early_stopping_patience": "10",
+        "num_eval_samples": "100",
+    }
+
+
+def fixed(feed: Feed) -> dict[str, str]:
+    """What the feed states and no parameter changes."""
+    return {"time_freq": "min", "prediction_length": str(feed.forecast.steps)}
+
+
+def deepar(feed: Feed, names: Names) -> dict[str, str]:
+    """The defaults, then `/loopcast/<feed>/hyperparameters/deepar/<name>`, then what the feed states."""
+    levels = json.dumps(feed.forecast.quantiles)
+    return {**deepar_defaults(feed), **stored(names, "deepar"), **fixed(feed), "test_quantiles": levels}
+
+
+def empirical(feed: Feed, names: Names, hours: int) -> dict[str, str]:
+    """The `hours` that the backtest chose, then `/loopcast/<feed>/hyperparameters/empirical/<name>`."""
+    return {"context_length": str(hours * 60), **stored(names, "empirical"), **fixed(feed)}
+
+
+def stored(names: Names, algorithm: str) -> dict[str, str]:
+    """The algorithm's parameters in SSM by their last name; an error of the parameter store is raised."""
+    pages = (
+        aws.client("ssm")
+        .get_paginator("get_parameters_by_path")
+        .paginate(Path=names.parameter("hyperparameters", algorithm))
+    )
+    return {item["Name"].rpartition("/")[2]: item["Value"] for page in pages for item in page["Parameters"]}

@@ -1,0 +1,30 @@
+"""Step: write the stage's threshold, once its endpoint is healthy."""
+
+from typing import Any
+
+from kfp.dsl import Metrics, Output
+
+from components.image import component
+
+
+@component
+def write_threshold(
+    feed: str, run_id: str, endpoint: str, model_package_arn: str, stage: str, metrics: Output[Metrics]
+) -> dict[str, Any]:
+    """Returns what the deployment came to."""
+    from components.run import open_run
+    from components.write_threshold.write_threshold import write_threshold
+    from loopcast import aws
+
+    run = open_run(feed, run_id)
+    package = aws.client("sagemaker").describe_model_package(ModelPackageName=model_package_arn)
+    limit = write_threshold(run.names, stage, package)
+    metrics.log_metric("threshold", limit)
+    return {
+        "run_id": run_id,
+        "feed": run.feed.name,
+        "stage": stage,
+        "endpoint": endpoint,
+        "model_package_arn": model_package_arn,
+        "threshold": limit,
+    }

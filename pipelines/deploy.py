@@ -1,0 +1,66 @@
+"""The deploy pipeline: from an approved model package to a healthy endpoint of a stage."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.check_approval.component import check_approval
+from components.check_endpoint.component import check_endpoint
+from components.deploy_endpoint.component import deploy_endpoint
+from components.write_threshold.component import write_threshold
+from pipelines.steps import step, waiting_step
+
+
+@dsl.pipeline(  # type: ignore[untyped-decorator]
+    name="loopcast-deploy",
+    description="Puts an approved model package behind the endpoint of a stage.",
+)
+def deploy(
+    feed: str,
+    run_id: str,
+    model_package_arn: str,
+    stage: str = "staging",
+    instance_type: str = "ml.m5.large",
+    max_seconds: int = 1800,
+    poll_interval: float = 15.0,
+) -> dict[str, Any]:
+    """Deploys a model.
+
+    Args:
+        feed: the feed file's text.
+        run_id: names the endpoint's configuration; a run started again with it goes on where it was.
+        model_package_arn: the package; it must be approved, and for production be the one that staging serves.
+        stage: staging or production.
+        instance_type: of the endpoint.
+        max_seconds: the longest that the endpoint may take to come into service.
+        poll_interval: seconds between two looks at the endpoint.
+    """
+    approved = step(check_approval(feed=feed, run_id=run_id, model_package_arn=model_package_arn, stage=stage))
+    deployed = waiting_step(
+        deploy_endpoint(
+            feed=feed,
+            run_id=run_id,
+            model=approved.output,
+            stage=stage,
+            instance_type=instance_type,
+            max_seconds=max_seconds,
+            poll_seconds=poll_interval,
+        )
+    )
+    checked = step(
+        check_endpoint(
+            feed=feed,
+            run_id=run_id,
+            endpoint=deployed.output,
+            stage=stage,
+            max_seconds=max_seconds,
+            poll_seconds=poll_interval,
+        )
+    )
+    written = step(
+        write_threshold(
+            feed=feed, run_id=run_id, endpoint=checked.output, model_package_arn=model_package_arn, stage=stage
+        )
+    )
+    result: dict[str, Any] = written.outputs["Output"]
+    return result
