@@ -85,8 +85,17 @@ def parse(operation: Operation, request: Request) -> Json:
         parameters = _json(request.body)
     else:
         parameters = _rest_parameters(operation, request)
-    validate(shape, parameters)
+    try:
+        validate(shape, parameters)
+    except ValidationException as error:
+        raise ValidationException(str(error), code=_validation_code(operation)) from None
     return parameters
+
+
+def _validation_code(operation: Operation) -> str:
+    """The runtimes name the same error otherwise."""
+    names = {shape.name for shape in operation.model.error_shapes}
+    return "ValidationError" if "ValidationError" in names else ValidationException.code
 
 
 def answer(operation: Operation, fields: Json) -> Answer:
