@@ -17,7 +17,7 @@ def hold_out(feed: str, run_id: str, history: str, windows: int, stride: int, me
     forecast = run.feed.forecast
     split = logic.hold_out(series, forecast.steps, windows, stride)
     write(run.uri("train", "series.json"), logic.training_channel(series, split), "application/jsonlines")
-    write(run.uri("test", "series.json"), logic.testing_channel(series, split), "application/jsonlines")
+    write(run.uri("test", "series.json"), logic.evaluation_channel(series, split), "application/jsonlines")
     write(run.uri("backtest", "windows.jsonl"), logic.transform_input(series, split), "application/jsonlines")
     metrics.log_metric("windows", len(split.origins))
     metrics.log_metric("stride in minutes", split.stride)

@@ -71,7 +71,7 @@ def training_channel(history: History, split: Split) -> str:
     return _lines([history.until(split.first)])
 
 
-def testing_channel(history: History, split: Split) -> str:
+def evaluation_channel(history: History, split: Split) -> str:
     """The test channel: for each window the series up to the window's end."""
     return _lines([history.until(origin + split.horizon) for origin in split.origins])
 
