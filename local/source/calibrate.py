@@ -36,7 +36,7 @@ from local.source.recordings import (
     read_recording,
 )
 
-MEMORY_MINUTES = (5.0, 30.0, 180.0, 1440.0, 7200.0)
+MEMORY_MINUTES = (1.0, 15.0, 60.0, 300.0, 1440.0, 7200.0)
 LAGS = (0, 1, 2, 3, 4, 6, 9, 12, 24, 48, 72, 144, 288, 576, 864)
 """Lags at which autocorrelations are fitted, in snapshots of five minutes."""
 
@@ -68,7 +68,7 @@ def calibrate(levels: Levels, answer: Answer) -> Calibration:
 
 
 def _hourly(values: Floats, hours: Ints) -> Floats:
-    return np.array([values[hours == hour].mean() - values.mean() for hour in range(24)])
+    return np.array([np.median(values[hours == hour]) - np.median(values) for hour in range(24)])
 
 
 def _without_hours(values: Floats, hours: Ints) -> Floats:
@@ -94,7 +94,8 @@ def correlation(first: Floats, second: Floats, lag: int) -> float:
 
 
 def _memory(fees: Floats, arrivals: Floats) -> Memory:
-    kernels = np.array([[_kernel(minutes, lag) for minutes in MEMORY_MINUTES] for lag in LAGS])
+    steps = np.array(LAGS)[:, None] * SNAPSHOT_SECONDS / 60
+    kernels = np.exp(-steps / np.array(MEMORY_MINUTES))
     fee_weights = _non_negative(kernels, np.array([correlation(fees, fees, lag) for lag in LAGS]))
     arrival_weights = _non_negative(kernels, np.array([correlation(arrivals, arrivals, lag) for lag in LAGS]))
     both = np.array([(correlation(fees, arrivals, lag) + correlation(arrivals, fees, lag)) / 2 for lag in LAGS])
@@ -102,17 +103,10 @@ def _memory(fees: Floats, arrivals: Floats) -> Memory:
     correlations = np.clip(np.linalg.lstsq(shared, both, rcond=None)[0], -0.95, 0.95)
     return Memory(
         minutes=list(MEMORY_MINUTES),
-        fee_weights=_rounded(fee_weights),
-        arrival_weights=_rounded(arrival_weights),
+        fee_weights=_rounded(fee_weights / fee_weights.sum()),
+        arrival_weights=_rounded(arrival_weights / arrival_weights.sum()),
         correlations=_rounded(correlations),
     )
-
-
-def _kernel(memory: float, lag: int) -> float:
-    """The autocovariance, at a lag in snapshots, of five-minute means of a process that forgets in `memory` minutes."""
-    minutes = np.arange(5)
-    distances = np.abs(5 * lag + minutes[:, None] - minutes[None, :])
-    return float(np.exp(-distances / memory).mean())
 
 
 def _non_negative(matrix: Floats, target: Floats) -> Floats:

@@ -51,11 +51,11 @@ class Simulated:
         self.bodies: Bodies = self._mix.bodies
 
     def draw(self, slot: int, regime: Regime, random: Random) -> Draw:
-        levels = self._levels.slot(slot)
-        counts = random.poisson(levels[:, 0] * regime.volume)
+        arrivals, fee = self._levels.slot(slot)
+        counts = random.poisson(arrivals * regime.volume, size=SLOT_MINUTES)
         moments = place(counts, self._burst_shape, random)
         bodies, units = self._mix.draw(len(moments), random)
-        fees = np.repeat(levels[:, 1] * regime.fees, counts) * units
+        fees = fee * regime.fees * units
         return Draw(moments, bodies, np.maximum(np.rint(fees), 1).astype(np.int64))
 
 
@@ -110,7 +110,8 @@ class RecordedTransactions:
         self.bodies: Bodies = self._recorded
 
     def draw(self, slot: int, regime: Regime, random: Random) -> Draw:
-        counts = random.poisson(self._levels.slot(slot)[:, 0] * regime.volume)
+        arrivals, _ = self._levels.slot(slot)
+        counts = random.poisson(arrivals * regime.volume, size=SLOT_MINUTES)
         moments = place(counts, self._burst_shape, random)
         bodies = random.integers(len(self._recorded.fees), size=len(moments))
         fees = np.maximum(np.rint(self._recorded.fees[bodies] * regime.fees), 1)

@@ -1,4 +1,4 @@
-"""How many transactions arrive and what they pay on average, as the calibration says: minute by minute, seeded."""
+"""How many transactions arrive and what they pay on average, as the calibration says: seeded, one slot at a time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from local.source.calibration import SCORES, Calibration, Marginal
 from local.source.recordings import Floats, Ints
 
 SLOT_MINUTES = 5
-_DAY = 1440
+"""Recordings have a snapshot every five minutes: within a slot of that length, levels stay."""
+
+_SLOTS = 1440 // SLOT_MINUTES
 
 
 class SimulatedLevels:
-    """The expected arrivals and the usual average fee of each minute since `start` (seconds since the epoch).
+    """The expected arrivals and the usual average fee of each slot since `start` (seconds since the epoch).
 
     Both are sums of processes that forget at different paces, shaped to the recorded distribution and the hour of day.
     """
@@ -23,30 +25,32 @@ class SimulatedLevels:
         self._state = self._correlate(self._random.standard_normal((len(calibration.memory.minutes), 2)))
         self._days: list[Floats] = []
 
-    def slot(self, index: int) -> Floats:
-        """Arrivals a minute and satoshi a transaction for the five minutes of slot `index`; shape (5, 2)."""
-        day, minute = divmod(index * SLOT_MINUTES, _DAY)
+    def slot(self, index: int) -> tuple[float, float]:
+        """Arrivals a minute and satoshi a transaction in slot `index`."""
+        day, slot = divmod(index, _SLOTS)
         while len(self._days) <= day:
             self._days.append(self._next_day(len(self._days)))
-        return self._days[day][minute : minute + SLOT_MINUTES]
+        arrivals, fee = self._days[day][slot]
+        return float(arrivals), float(fee)
 
     def _next_day(self, day: int) -> Floats:
-        hours = ((self._start // 60 + day * _DAY + np.arange(_DAY)) // 60) % 24
+        minutes = self._start // 60 + (day * _SLOTS + np.arange(_SLOTS)) * SLOT_MINUTES
+        hours = minutes // 60 % 24
         scores = self._next_scores()
         arrivals = _shape(scores[:, 1], self._calibration.arrivals, hours)
         fees = _shape(scores[:, 0], self._calibration.fees, hours)
         return np.column_stack([arrivals, fees])
 
     def _next_scores(self) -> Floats:
-        """Scores of fees and arrivals for each minute of a day; shape (1440, 2)."""
+        """Scores of fees and arrivals for each slot of a day; shape (slots, 2)."""
         memory = self._calibration.memory
-        keep = np.exp(-1 / np.array(memory.minutes))[:, None]
+        keep = np.exp(-SLOT_MINUTES / np.array(memory.minutes))[:, None]
         weights = np.sqrt(np.column_stack([memory.fee_weights, memory.arrival_weights]))
-        news = self._correlate(self._random.standard_normal((_DAY, len(memory.minutes), 2))) * np.sqrt(1 - keep**2)
-        scores = np.empty((_DAY, 2))
-        for minute in range(_DAY):
-            self._state = keep * self._state + news[minute]
-            scores[minute] = (weights * self._state).sum(axis=0)
+        news = self._correlate(self._random.standard_normal((_SLOTS, len(memory.minutes), 2))) * np.sqrt(1 - keep**2)
+        scores = np.empty((_SLOTS, 2))
+        for slot in range(_SLOTS):
+            self._state = keep * self._state + news[slot]
+            scores[slot] = (weights * self._state).sum(axis=0)
         return scores
 
     def _correlate(self, noise: Floats) -> Floats:

@@ -20,7 +20,7 @@ SNAPSHOT_SECONDS = 300
 BLOCK_MINUTES = 10
 """A block takes about ten minutes: what the next block holds, over ten, stands for the arrivals of a minute."""
 
-_WHALE = 3.0
+_WHALE = 5.0
 _NEIGHBOURS = 7
 
 
