@@ -6,6 +6,7 @@ with the configuration from the environment (DEEPAR_INFERENCE_CONFIG). A mistake
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from threading import Lock
@@ -23,6 +24,8 @@ from forecasters.evaluation import Forecaster
 from forecasters.series import explain, series_from_instance
 from loopcast.forecast import INFERENCE_CONFIG, Answer, Configuration, Instance, Prediction, Request
 
+logger = logging.getLogger(__name__)
+
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 
@@ -31,7 +34,8 @@ def serve(forecaster: Forecaster) -> None:
     """Serves until SIGTERM."""
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
     app = application(forecaster, batch_configuration(os.environ))
-    uvicorn.run(app, host="0.0.0.0", port=port, log_config=None, access_log=False)  # noqa: S104 - as the contract says
+    logger.info("serving", extra={"port": port})
+    uvicorn.run(app, host="0.0.0.0", port=port, log_config=None, log_level="warning")  # noqa: S104 - as the contract says
 
 
 def batch_configuration(environment: Mapping[str, str]) -> Configuration:
