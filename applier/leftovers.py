@@ -1,0 +1,154 @@
+"""What a feed's stack has made beside its declared resources: found by listing, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from applier.kinds.core import call, call_if_there, pages
+from loopcast.names import Names
+
+_JOBS = ("Training", "Transform", "Processing")
+_UNFINISHED = ("InProgress", "Stopping")
+_LOG_GROUPS = ("/aws/sagemaker/", "/aws/kinesisfirehose/", "/aws/athena/", "/loopcast/")
+_JOB_LOG_GROUPS = [f"/aws/sagemaker/{job}Jobs" for job in _JOBS]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A feed, and the prefixes of the names of other feeds in the account that begin as its own."""
+
+    names: Names
+    others: Sequence[str]
+
+    def owns(self, name: str) -> bool:
+        """Whether a resource of this name is the feed's: loopcast-a-b-x is that of the feed a-b if there is one."""
+        return _begins(name, self.names.prefix) and not any(_begins(name, other) for other in self.others)
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One sort of left-over: `find` lists what is there by name, `remove` removes one, which is then `done`."""
+
+    what: str
+    find: Callable[[], list[str]]
+    remove: Callable[[str], None]
+    done: str = "deleted"
+
+
+def owner(names: Names) -> Owner:
+    """The feed of `names`; the account's other feeds are known by their buckets."""
+    ending = f"-{names.account}"
+    buckets = [name for name in pages("s3", "ListBuckets", "Buckets[].Name") if name.endswith(ending)]
+    prefixes = [name.removesuffix(ending) for name in buckets]
+    return Owner(names, [prefix for prefix in prefixes if prefix.startswith(f"{names.prefix}-")])
+
+
+def running(feed: Owner) -> list[Sort]:
+    """What runs and what it runs on, in the order in which it can be removed."""
+    return [
+        _of_sagemaker(feed, "endpoint", "Endpoint"),
+        _of_sagemaker(feed, "endpoint configuration", "EndpointConfig"),
+        *(_jobs(feed, job) for job in _JOBS),
+        _of_sagemaker(feed, "model", "Model"),
+    ]
+
+
+def traces(feed: Owner) -> list[Sort]:
+    """What else carries the feed's name: alarms, parameters and logs."""
+    return [
+        Sort("alarm", partial(_alarms, feed), lambda name: _delete("cloudwatch", "DeleteAlarms", AlarmNames=[name])),
+        Sort("parameter", partial(_parameters, feed), lambda name: _delete("ssm", "DeleteParameter", Name=name)),
+        Sort(
+            "log group", partial(_log_groups, feed), lambda name: _delete("logs", "DeleteLogGroup", logGroupName=name)
+        ),
+        *(_log_streams(feed, group) for group in _JOB_LOG_GROUPS),
+    ]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}-")
+
+
+def _delete(service: str, operation: str, **parameters: object) -> None:
+    call_if_there(service, operation, **parameters)
+
+
+def _of_sagemaker(feed: Owner, what: str, noun: str) -> Sort:
+    """Things that SageMaker lists by name and deletes at once: Endpoint, EndpointConfig, Model."""
+    path = f"{noun}s[].{noun}Name"
+    return Sort(
+        what,
+        lambda: _owned(feed, pages("sagemaker", f"List{noun}s", path, NameContains=feed.names.prefix)),
+        lambda name: _delete("sagemaker", f"Delete{noun}", **{f"{noun}Name": name}),
+    )
+
+
+def _jobs(feed: Owner, job: str) -> Sort:
+    """Jobs that haven't ended: AWS keeps the record of an ended one, which costs nothing."""
+
+    def find() -> list[str]:
+        path = f"{job}JobSummaries[].{job}JobName"
+        listed = [
+            name
+            for status in _UNFINISHED
+            for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=feed.names.prefix, StatusEquals=status)
+        ]
+        return _owned(feed, listed)
+
+    return Sort(
+        f"{job.lower()} job",
+        find,
+        lambda name: _delete("sagemaker", f"Stop{job}Job", **{f"{job}JobName": name}),
+        "stopped",
+    )
+
+
+def _owned(feed: Owner, names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if feed.owns(name))
+
+
+def _alarms(feed: Owner) -> list[str]:
+    path = "[MetricAlarms, CompositeAlarms][][].AlarmName"
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    return _owned(
+        feed,
+        pages("cloudwatch", "DescribeAlarms", path, AlarmNamePrefix=feed.names.prefix, AlarmTypes=kinds),
+    )
+
+
+def _parameters(feed: Owner) -> list[str]:
+    return pages("ssm", "GetParametersByPath", "Parameters[].Name", Path=feed.names.parameters, Recursive=True)
+
+
+def _log_groups(feed: Owner) -> list[str]:
+    groups = [
+        name
+        for prefix in _LOG_GROUPS
+        for name in pages("logs", "DescribeLogGroups", "logGroups[].logGroupName", logGroupNamePrefix=prefix)
+    ]
+    return [name for name in groups if feed.owns(name.rpartition("/")[2])]
+
+
+def _log_streams(feed: Owner, group: str) -> Sort:
+    """The streams of the feed's jobs in a log group that all jobs of the account share."""
+
+    def find() -> list[str]:
+        there = call("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
+        if not any(item["logGroupName"] == group for item in there):
+            return []
+        streams = pages(
+            "logs",
+            "DescribeLogStreams",
+            "logStreams[].logStreamName",
+            logGroupName=group,
+            logStreamNamePrefix=feed.names.prefix,
+        )
+        return [name for name in streams if feed.owns(name.partition("/")[0])]
+
+    return Sort(
+        f"log stream of {group}",
+        find,
+        lambda name: _delete("logs", "DeleteLogStream", logGroupName=group, logStreamName=name),
+    )
