@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -144,7 +146,10 @@ def _up(arguments: argparse.Namespace) -> None:
     if running and running.processes.pid(SUPERVISOR):
         raise StackError("a stack is running already: make status shows it, make down stops it")
     stop_everything()
-    settings = settings_from(arguments, folder_of("up"), speed=1.0, source_options=("--start", "now"))
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:00Z}"
+    settings = settings_from(arguments, folder_of("up"), speed=1.0, source_options=("--start", now))
+    if settings.ledger.exists():  # the source goes on where it was
+        settings = replace(settings, source_options=())
     stack = Stack(settings)
     try:
         stack.up(progress)

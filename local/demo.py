@@ -1,0 +1,287 @@
+"""The main job: from nothing to a forecast beside what then happened.
+
+It starts the whole stack, lets hours of event time flow through it at a speed-up, slows the source to real time while
+the pipelines train, judge, register and deploy a model, forecasts, and lets what was forecast happen. Then it checks
+every minute against the source's ledger, and leaves a report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.endpoint import invoke
+from components.read_features.read_features import read_newest
+from local import online
+from local import report as pages
+from local.flow import MINUTE_COLUMNS, Flow, Stores, check, closed_until, until_exact
+from local.parts import Settings, default_folder
+from local.processes import MARK, StackError
+from local.source import ledger as ledgers
+from local.stack import (
+    SUPERVISOR,
+    Stack,
+    add_source_arguments,
+    folder_of,
+    progress,
+    running_stack,
+    settings_from,
+    stop_everything,
+)
+from local.status import counters, source_of
+from loopcast.aws import client
+from loopcast.clock import Clock
+from loopcast.feed import FeedError
+from loopcast.metrics import coverage, mean_weighted_quantile_loss
+from loopcast.minute import iso_minute
+
+SPEED = 200.0
+HOURS = 5.0
+SETTLE_SECONDS = 60.0
+MINUTE = timedelta(minutes=1)
+
+
+class Demo:
+    """One run of the main job. `folder` holds what it leaves; the stack lives in a folder below."""
+
+    def __init__(self, settings: Settings, folder: Path, hours: float, approve: str) -> None:
+        self.settings, self.folder, self.hours, self.approve = settings, folder, hours, approve
+        self.feed, self.names = settings.feed, settings.names
+        self.stack = Stack(settings)
+        self.source = source_of(settings)
+        self.run_id = time.strftime("demo-%Y%m%d-%H%M%S")
+        self.durations: dict[str, float] = {}
+        self._stores = Stores(settings.environment)
+        self._began = time.monotonic()
+
+    def run(self) -> dict[str, Any]:
+        """Runs every stage; returns the report. The caller stops the stack."""
+        with self._stage("start the stack"):
+            self.stack.up(progress)
+        threading.Thread(target=self.stack.watch, daemon=True).start()
+        with self._stage(f"take in {self.hours:g} hours of events"):
+            self._take_in()
+        with self._stage("train, backtest and register"):
+            build = self._pipeline("build")
+        with self._stage("approve"):
+            self._approve(build)
+        with self._stage("deploy to staging"):
+            self._pipeline("deploy", "--model-package-arn", build["model_package_arn"], "--stage", "staging")
+        with self._stage("forecast"):
+            forecast = self._forecast()
+        with self._stage("let it happen"):
+            self._let_happen(forecast)
+        with self._stage("check every minute"):
+            flow, minutes = self._check()
+        self._compare(forecast, minutes)
+        return self._report(build, forecast, flow, minutes)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        progress(f"{name} ...")
+        began = time.monotonic()
+        yield
+        self.durations[name] = round(time.monotonic() - began, 1)
+        progress(f"{name}: done in {self.durations[name]:.1f} s")
+
+    # --- events ---------------------------------------------------------------------------------------------
+    def _take_in(self) -> None:
+        """Until `hours` of closed minutes are readable; then the source goes on at real time."""
+        first = self.source.now().replace(second=0, microsecond=0)
+        self._await_minute(first + timedelta(hours=self.hours), f"{self.hours:g} hours")
+        self.source.set_speed(1.0)
+
+    def _let_happen(self, forecast: dict[str, Any]) -> None:
+        self.source.set_speed(self.settings.speed)
+        self._await_minute(datetime.fromisoformat(forecast["minutes"][-1]), "what was forecast")
+        self.source.hold()
+
+    def _await_minute(self, minute: datetime, what: str) -> None:
+        """Until `minute` is readable in the online store; says how far it is every ten seconds."""
+        told = time.monotonic()
+        while (newest := self._newest_minute()) is None or newest < minute:
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                seen = f"{newest:%H:%M}" if newest else "none yet"
+                progress(f"  newest minute: {seen}; {what} will be in with {minute:%H:%M}")
+            time.sleep(0.5)
+
+    def _newest_minute(self) -> datetime | None:
+        return online.newest(
+            client("sagemaker-featurestore-runtime"), self.names.feature_group, self.feed.name, self.source.now()
+        )
+
+    # --- the model ------------------------------------------------------------------------------------------
+    def _pipeline(self, name: str, *arguments: str) -> dict[str, Any]:
+        """Runs a pipeline, its progress on this terminal; returns its result."""
+        output = self.folder / name
+        command = [
+            *(sys.executable, "-m", "pipelines.run", name, "--feed", str(self.settings.feed_path)),
+            *("--run-id", self.run_id, "--output", str(output), "--poll-interval", "0.5", *arguments),
+        ]
+        environment = {**os.environ, **self.settings.environment, MARK: str(self.settings.folder.resolve())}
+        if subprocess.run(command, env=environment, check=False).returncode:
+            raise StackError(
+                f"the {name} pipeline failed: its log is above, the logs are in {self.settings.folder / 'log'}"
+            )
+        return dict(json.loads((output / "result.json").read_text()))
+
+    def _approve(self, build: dict[str, Any]) -> None:
+        """Approves the registered model: by itself, or by asking on the terminal."""
+        if self.approve == "ask" and not _asked(build["decision"]):
+            raise StackError("the model was not approved: nothing was deployed")
+        client("sagemaker").update_model_package(
+            ModelPackageArn=build["model_package_arn"],
+            ModelApprovalStatus="Approved",
+            ApprovalDescription=f"approved by the demo (APPROVE={self.approve})",
+        )
+
+    def _forecast(self) -> dict[str, Any]:
+        """What staging forecasts for the minutes after the newest one that has closed."""
+        history = read_newest(self.feed, self.names)
+        prediction = invoke(self.feed, self.names, "staging", history)
+        starts = [history.moment(len(history) + step) for step in range(self.feed.forecast.steps)]
+        return {
+            "origin": iso_minute(history.moment(len(history) - 1)),
+            "minutes": [iso_minute(start) for start in starts],
+            "quantiles": prediction.quantiles,
+        }
+
+    # --- the truth ------------------------------------------------------------------------------------------
+    def _check(self) -> tuple[Flow, pd.DataFrame]:
+        """Every closed minute against the ledger; waits for what is on its way."""
+        ledger = self._ledger()
+        until = closed_until(ledger, Clock(self.settings.speed).lateness(self.feed.window.lateness))
+        flow = until_exact(lambda: self._measure(ledger, until), SETTLE_SECONDS)
+        ledger.to_parquet(self.folder / "ledger.parquet", index=False)
+        minutes = self._written()
+        minutes[MINUTE_COLUMNS].to_parquet(self.folder / "minutes.parquet", index=False)
+        return flow, minutes
+
+    def _measure(self, ledger: pd.DataFrame, until: int) -> Flow:
+        return check(
+            ledger=ledger,
+            archived=self._stores.archived(self.names.bucket, self.names.raw_prefix),
+            windowed=self._stores.windowed(self.names.minutes_stream),
+            written=self._written(),
+            counters=counters(self.settings),
+            closed_until=until,
+        )
+
+    def _written(self) -> pd.DataFrame:
+        return self._stores.written(self.names.bucket, self.names.offline_store_prefix)
+
+    def _ledger(self) -> pd.DataFrame:
+        if self.settings.source == "live":  # the world keeps no ledger: the archive stands in for it
+            return self._stores.archive_rows(self.names.bucket, self.names.raw_prefix)
+        ledger: pd.DataFrame = ledgers.read(self.settings.ledger).to_pandas()
+        return ledger
+
+    # --- the report -----------------------------------------------------------------------------------------
+    def _compare(self, forecast: dict[str, Any], minutes: pd.DataFrame) -> None:
+        """Adds to `forecast` what then happened, and how well it was forecast."""
+        target = minutes.set_index("minute_start")[self.feed.forecast.target]
+        actual = target.reindex(forecast["minutes"]).to_numpy(dtype=float)
+        quantiles = {float(level): np.asarray(values) for level, values in forecast["quantiles"].items()}
+        forecast["actual"] = [None if np.isnan(value) else value for value in actual]
+        forecast["loss"] = mean_weighted_quantile_loss(actual, quantiles)
+        forecast["coverage"] = coverage(actual, quantiles[min(quantiles)], quantiles[max(quantiles)])
+
+    def _report(
+        self, build: dict[str, Any], forecast: dict[str, Any], flow: Flow, minutes: pd.DataFrame
+    ) -> dict[str, Any]:
+        target = self.feed.forecast.target
+        shown = minutes[minutes["minute_start"] < forecast["minutes"][0]].tail(120)
+        return {
+            "feed": self.feed.name,
+            "title": self.feed.title,
+            "target": target,
+            "unit": self.feed.metrics[target].unit,
+            "source": self.settings.source,
+            "speed": self.settings.speed,
+            "run_id": self.run_id,
+            "window": {"start": minutes["minute_start"].min(), "end": minutes["minute_start"].max()},
+            "flow": flow.to_json(),
+            "exact": flow.exact,
+            "truth": "archive" if self.settings.source == "live" else "source's ledger",
+            "backtest": build["backtest"],
+            "model": build["model"] | {"endpoint": self.names.endpoint("staging")},
+            "history": {"minutes": shown["minute_start"].tolist(), "values": shown[target].tolist()},
+            "forecast": forecast,
+            "durations": self.durations,
+            "total_seconds": round(time.monotonic() - self._began, 1),
+        }
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Leaves report.json and report.html in `folder`."""
+    (folder / "report.json").write_text(json.dumps(report, indent=2))
+    (folder / "report.html").write_text(pages.html(report))
+
+
+def _asked(decision: str) -> bool:
+    if not sys.stdin.isatty():
+        raise StackError("APPROVE=ask needs a terminal to ask on: use APPROVE=auto")
+    return input(f"{decision}\nDeploy it? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    add_source_arguments(parser)
+    parser.add_argument("--approve", choices=("auto", "ask"), default="auto", help="who approves the model")
+    parser.add_argument("--hours", type=float, default=HOURS, help="hours of event time (default: %(default)s)")
+    parser.add_argument("--speed", type=float, default=SPEED, help="event seconds a second (default: %(default)s)")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(arguments)
+    except (StackError, FeedError) as error:
+        raise SystemExit(f"loopcast: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("loopcast: interrupted: everything was stopped") from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    running = running_stack()
+    if running and running.processes.pid(SUPERVISOR):
+        raise StackError("a stack is running: make down stops it, then make demo starts from nothing")
+    stop_everything()
+    folder = default_folder() / "demo"
+    settings = settings_from(arguments, folder_of("demo"), speed=arguments.speed)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.environ.update(settings.environment)
+    demo = Demo(settings, folder, arguments.hours, arguments.approve)
+    try:
+        report = demo.run()
+    finally:
+        progress("stopping the stack")
+        demo.stack.down()
+    write_report(report, folder)
+    print(pages.summary(report))
+    print(f"the report is in {folder}: report.html, report.json, ledger.parquet, minutes.parquet")
+    if not report["exact"]:
+        raise SystemExit("loopcast: the flow is not exact: the report says where")
+
+
+if __name__ == "__main__":
+    main()
