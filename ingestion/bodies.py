@@ -23,6 +23,13 @@ def load(address: str) -> bytes:
     return body
 
 
+def within(names: Names, event: Event, data: bytes, most_bytes: int) -> bytes:
+    """`data`, the event's JSON; above `most_bytes`, it is stored and the event points there. Raises AWS errors."""
+    if len(data) <= most_bytes:
+        return data
+    return slimmed(event, store(names, data), most_bytes).to_json()
+
+
 def slimmed(event: Event, address: str, most_bytes: int) -> Event:
     """`event` with its body left at `address`, in at most `most_bytes`: with its scalar fields if they fit."""
     slim = event.with_body_at(address)

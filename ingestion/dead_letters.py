@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from ingestion import bodies
 from ingestion.delivery import Pause, until_done
@@ -29,7 +28,7 @@ class DeadLetter:
     body: str
 
     def to_json(self) -> str:
-        return json.dumps(self.__dict__)
+        return json.dumps(asdict(self))
 
 
 def parse_dead_letter(text: str) -> DeadLetter:
@@ -84,4 +83,4 @@ def queue_url(name: str) -> str:
     return _urls[name]
 
 
-_urls: dict[str, Any] = {}
+_urls: dict[str, str] = {}

@@ -104,11 +104,9 @@ class Poller:
         self._recent.remember([refusal.key])
 
     def _packed(self, found: Fresh) -> Packed:
-        if len(found.data) <= EVENT_BYTES:
-            return Packed(found.event.id, found.data)
-        address = until_done(lambda: bodies.store(self._part.names, found.data), self._pause)
-        OVERSIZE.inc()
-        return Packed(found.event.id, bodies.slimmed(found.event, address, EVENT_BYTES).to_json())
+        data = until_done(lambda: bodies.within(self._part.names, found.event, found.data, EVENT_BYTES), self._pause)
+        OVERSIZE.inc(data is not found.data)
+        return Packed(found.event.id, data)
 
     def _published(self, entry: Entry) -> None:
         self._recent.remember(event.id for event in entry.events)
@@ -178,9 +176,7 @@ def work(part: Part, settings: argparse.Namespace) -> None:
     try:
         Poller(part, Source(part.feed, url), pace_of(part.feed.source, part.clock), sent).run()
     except GaveUp as error:
-        raise SystemExit(
-            f"stopped with work in hand: {error}; the source will list it again if it is soon asked"
-        ) from error
+        raise SystemExit(f"stopped with work in hand: {error}") from error
     finally:
         part.stop.request()
         reports.join()

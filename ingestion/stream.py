@@ -119,7 +119,7 @@ class ShardReader(threading.Thread):
         self._shard = lease.shard
         self._table = table
         self._processor = processor
-        self._done = self._read = lease.position
+        self._done = self._wanted = self._read = lease.position
         self._lost = threading.Event()
 
     def renew(self) -> None:
@@ -140,6 +140,9 @@ class ShardReader(threading.Thread):
             except TRANSIENT as error:
                 log.warning("the shard can't be read", extra={"shard": self._shard, "error": str(error)})
                 self._part.stop.wait(next(waits))
+            except Exception:
+                log.exception("a reader broke: its shard is free again", extra={"shard": self._shard})
+                break
         self._part.health.ended(self.name)
         self._release()
 
@@ -165,8 +168,9 @@ class ShardReader(threading.Thread):
         done = self._processor.process(records, self._pause)
         if records:
             self._read = records[-1].sequence
-        if done is not None and done != self._done:
-            self._checkpoint(done)
+        self._wanted = done or self._wanted
+        if self._wanted and self._wanted != self._done:
+            self._checkpoint(self._wanted)
 
     def _end(self) -> None:
         """A closed shard was read to its end; it ends when nothing of it waits any more."""
@@ -190,9 +194,11 @@ class ShardReader(threading.Thread):
         try:
             answer = aws.client("kinesis").get_shard_iterator(StreamName=self._stream, ShardId=self._shard, **start)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                log.warning("the shard can't be found", extra={"shard": self._shard})
-            raise
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            log.warning("the shard is no more", extra={"shard": self._shard})
+            self._lost.set()
+            return None
         iterator: str = answer["ShardIterator"]
         return iterator
 
