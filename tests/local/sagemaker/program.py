@@ -1,0 +1,104 @@
+"""A tiny image: what it does in a test is said by its hyperparameters or its environment."""
+
+import json
+import os
+import signal
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+BASE = Path(
+    "/opt/ml" if Path("/opt/ml/input").exists() or Path("/opt/ml/model").exists() else os.environ["SAGEMAKER_BASE_DIR"]
+)
+
+
+def train() -> None:
+    """Writes what it saw into the model; then does what the hyperparameter `do` says."""
+    hyperparameters = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+    print("epoch=0 loss=2.5", flush=True)
+    print("epoch=1 loss=0.25", flush=True)
+    _see(hyperparameters)
+    _do(hyperparameters.get("do", "succeed"))
+
+
+def _see(hyperparameters: dict[str, str]) -> None:
+    files = {str(path.relative_to(BASE)): path.read_text() for path in (BASE / "input").rglob("*") if path.is_file()}
+    (BASE / "model" / "saw.json").write_text(
+        json.dumps({"hyperparameters": hyperparameters, "files": files, "environment": dict(os.environ)})
+    )
+
+
+def _do(what: str) -> None:
+    if what == "fail":
+        (BASE / "output" / "failure").write_text("the data is bad")
+        sys.exit(1)
+    if what == "leave-output":
+        (BASE / "output" / "data" / "report.txt").write_text("as it went")
+    if what == "checkpoint":
+        with (BASE / "checkpoints" / "steps.txt").open("a") as file:
+            file.write("a step\n")
+    if what == "sleep":
+        time.sleep(600)
+    if what == "wait-for-file":
+        _wait_for_file()
+    if what == "ignore-sigterm":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+        time.sleep(600)
+    if what == "leave-child" and os.fork() == 0:
+        time.sleep(600)
+
+
+def _wait_for_file() -> None:
+    while not Path(os.environ["WAIT_FOR"]).exists():
+        time.sleep(0.02)
+
+
+class Model(BaseHTTPRequestHandler):
+    """Answers with what it was asked, and by whom it is; the bodies `bad` and `broken` are errors, `die` ends it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(500 if os.environ.get("SICK") else 200, b"")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if body == b"die":
+            os._exit(7)
+        if body == b"slow":
+            time.sleep(0.5)
+        status = {b"bad": 400, b"broken": 500}.get(body, 200)
+        self._answer(status, self._says(body))
+
+    def _says(self, body: bytes) -> bytes:
+        if os.environ.get("SAGEMAKER_BATCH"):
+            return b"\n".join(self._prefix() + line for line in body.splitlines())
+        return self._prefix() + body
+
+    def _prefix(self) -> bytes:
+        model = BASE / "model" / "name.txt"
+        name = model.read_text() if model.exists() else "no-model"
+        return f"{name}/{os.environ.get('GREETING', '')}:".encode()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", self.headers.get("Accept", "text/plain"))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def serve() -> None:
+    if os.environ.get("CRASH"):
+        sys.exit("this model can't be loaded")
+    address = ("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
+    ThreadingHTTPServer(address, Model).serve_forever()
+
+
+if __name__ == "__main__":
+    {"train": train, "serve": serve}[sys.argv[1]]()
