@@ -51,7 +51,7 @@ def describe_feature_group(context: Context, request: Json) -> Json:
     if is_online(document):
         size = context.service(FeatureStore).data.online_size(stored_group(document).key)
         document["OnlineStoreTotalSizeBytes"] = size
-    return document
+    return document | {"NextToken": ""}  # the service model requires it
 
 
 @operation("ListFeatureGroups")
