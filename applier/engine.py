@@ -126,7 +126,7 @@ def apply(steps: Sequence[Step], waiter: Waiter) -> list[str]:
     """Does the steps, none of them refused; says what was done. Returns a sentence for each that failed."""
     by_identity = {step.resource.identity: step for step in steps}
     order = sorter(step.resource for step in steps)
-    return _in_parallel(order, lambda identity: _carry_out(by_identity[identity], waiter), waiter.say)
+    return _in_parallel(order, len(steps), lambda identity: _carry_out(by_identity[identity], waiter), waiter.say)
 
 
 def delete(resources: Sequence[Resource], waiter: Waiter, *, emptied: bool = False) -> list[str]:
@@ -140,7 +140,9 @@ def delete(resources: Sequence[Resource], waiter: Waiter, *, emptied: bool = Fal
         order.add(resource.identity)
         for needed in resource.after & by_identity.keys():
             order.add(needed, resource.identity)
-    return _in_parallel(order, lambda identity: _remove(by_identity[identity], waiter, emptied), waiter.say)
+    return _in_parallel(
+        order, len(resources), lambda identity: _remove(by_identity[identity], waiter, emptied), waiter.say
+    )
 
 
 def _carry_out(step: Step, waiter: Waiter) -> str:
@@ -189,7 +191,8 @@ def _remove(resource: Resource, waiter: Waiter, emptied: bool) -> str:
             return f"{resource}: wasn't there"
         if emptied:
             held = resource.kind.empty(resource.spec)
-            waiter.say(f"{resource}: emptied of {held}") if held else None
+            if held:
+                waiter.say(f"{resource}: emptied of {held}")
         resource.kind.remove(resource.spec)
         for _ in waiter.ticks(f"{resource}: not gone", READY_SECONDS):
             if resource.kind.find(resource.spec) is None:
@@ -197,26 +200,31 @@ def _remove(resource: Resource, waiter: Waiter, emptied: bool) -> str:
     raise AssertionError("ticks end with an error")
 
 
-def _in_parallel(order: TopologicalSorter[Identity], work: Callable[[Identity], str], say: Say) -> list[str]:
-    """Works through `order`, saying what each piece of work answers; what waits for a failed one isn't done."""
+def _in_parallel(
+    order: TopologicalSorter[Identity], total: int, work: Callable[[Identity], str], say: Say
+) -> list[str]:
+    """Works through the `total` nodes of `order`, saying what each piece of work answers.
+
+    What waits for a failed one isn't done. Returns a sentence for each that failed.
+    """
     failed: list[str] = []
     running: dict[Future[str], Identity] = {}
     order.prepare()
     with ThreadPoolExecutor(WORKERS) as pool:
-        while order.is_active():
+        while True:
             running |= {pool.submit(work, identity): identity for identity in order.get_ready()}
             if not running:
-                failed.append("what depends on these was left as it is")
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 identity = running.pop(future)
+                total -= 1
                 try:
                     say(future.result())
                     order.done(identity)
                 except ApplyError as error:
                     failed.append(str(error))
-    return failed
+    return [*failed, f"{total} resources that wait for these were left as they are"] if total else failed
 
 
 class _named:  # noqa: N801

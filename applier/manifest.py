@@ -100,9 +100,9 @@ def _document(file: str, node: yaml.Node) -> Document:
     for key in ("apiVersion", "kind", "metadata", "spec"):
         if key not in top:
             raise ManifestError(f"{file}:{line}: a resource needs {key}")
-    _refuse_unknown(file, top, {"apiVersion", "kind", "metadata", "spec"})
+    _refuse_unknown(file, node, {"apiVersion", "kind", "metadata", "spec"})
     metadata = entries(file, top["metadata"], "metadata")
-    _refuse_unknown(file, metadata, {"name", "annotations", "labels", "namespace"})
+    _refuse_unknown(file, top["metadata"], {"name", "annotations", "labels", "namespace"})
     if "name" not in metadata:
         raise ManifestError(f"{file}:{line}: a resource needs metadata.name")
     if not isinstance(top["spec"], yaml.MappingNode):
@@ -144,17 +144,23 @@ def entries(file: str, node: yaml.Node, what: str) -> dict[str, yaml.Node]:
     return found
 
 
+def line_of(node: yaml.Node, key: str) -> int:
+    """The line on which the key of a mapping stands."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((found.start_mark.line + 1 for found, _ in pairs if found.value == key), node.start_mark.line + 1)
+
+
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:
     """`; did you mean roleARN?`, or nothing."""
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _refuse_unknown(file: str, nodes: Mapping[str, yaml.Node], known: set[str]) -> None:
-    for key, node in nodes.items():
+def _refuse_unknown(file: str, node: yaml.Node, known: set[str]) -> None:
+    for key in entries(file, node, "this"):
         if key not in known:
             hint = did_you_mean(key, dict.fromkeys(known))
-            raise ManifestError(f"{file}:{node.start_mark.line + 1}: {key}: unknown field{hint}")
+            raise ManifestError(f"{file}:{line_of(node, key)}: {key}: unknown field{hint}")
 
 
 def _text(file: str, node: yaml.Node) -> str:

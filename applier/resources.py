@@ -15,7 +15,7 @@ from applier import manifest
 from applier.fields import api_names
 from applier.kinds import KINDS, kind_named
 from applier.kinds.core import Kind
-from applier.manifest import Document, ManifestError, did_you_mean, entries
+from applier.manifest import Document, ManifestError, did_you_mean, entries, line_of
 
 _REFERENCES = {
     "eventBus": "EventBus",
@@ -160,7 +160,6 @@ class _Reader:
         return kind, name
 
     def _value(self, node: yaml.Node, shape: Shape, path: str) -> Any:
-        self.lines[path] = self._at(node)
         if isinstance(shape, StructureShape):
             return self._structure(node, shape.members, api_names(shape.members), path, shape.required_members)
         if isinstance(shape, ListShape):
@@ -181,13 +180,14 @@ class _Reader:
         found = {}
         for key, value in entries(self.document.file, node, path or "spec").items():
             inner = f"{path}.{key}" if path else key
+            self.lines[inner] = f"{self.document.file}:{line_of(node, key)}"
             if key in names:
                 found[names[key]] = self._value(value, shapes[names[key]], inner)
             elif key.endswith("Ref"):
                 target, referred = self._reference(value, key, names, inner)
                 found[names[target]] = referred
             else:
-                raise ManifestError(f"{self._at(value)}: spec.{inner}: unknown field{did_you_mean(key, names)}")
+                raise ManifestError(f"{self.lines[inner]}: spec.{inner}: unknown field{did_you_mean(key, names)}")
         for name in required:
             if name not in found:
                 ack = next(ack for ack, api in names.items() if api == name)
@@ -199,14 +199,14 @@ class _Reader:
         base = key.removesuffix("Ref")
         ending = next((ending for ending in _ENDINGS if base + ending in names), None)
         if ending is None or base not in _REFERENCES:
-            raise ManifestError(f"{self._at(node)}: spec.{path}: unknown field{did_you_mean(key, names)}")
+            raise ManifestError(f"{self.lines[path]}: spec.{path}: unknown field{did_you_mean(key, names)}")
         source = entries(self.document.file, node, path).get("from")
         name = source and entries(self.document.file, source, f"{path}.from").get("name")
         if not isinstance(name, yaml.ScalarNode):
             raise ManifestError(f"{self._at(node)}: spec.{path}: a reference is {{from: {{name: ...}}}}")
         identity = self._known(self._at(name), _REFERENCES[base], name.value)
         self.after.add(identity)
-        self.lines[base + ending] = self._at(node)
+        self.lines[path.removesuffix("Ref") + ending] = self.lines[path]
         return base + ending, self._referred(identity, _ENDINGS[ending])
 
     def _referred(self, identity: Identity, attribute: str) -> str:
