@@ -1,15 +1,4 @@
-"""The image that every step of a pipeline runs in, and the decorator that makes a function a step."""
-
-import functools
-
-from kfp import dsl
+"""The version of this project's images, and the one that every step of a pipeline runs in."""
 
 VERSION = "0.1.0"
 IMAGE = f"loopcast-pipelines:{VERSION}"
-
-component = functools.partial(
-    dsl.component,
-    base_image=IMAGE,
-    packages_to_install=[],  # the image has everything: nothing is installed when a step starts
-    install_kfp_package=False,
-)

@@ -1,6 +1,6 @@
 """Step: refuse a package that is not approved, or for production is not the one in staging."""
 
-from components.image import component
+from components.step import component
 
 
 @component

@@ -1,6 +1,6 @@
 """Step: ask the endpoint for a forecast from the newest history, and roll it back when the answer is unsound."""
 
-from components.image import component
+from components.step import component
 
 
 @component

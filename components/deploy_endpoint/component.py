@@ -1,6 +1,6 @@
 """Step: put the model behind the stage's endpoint, with data capture, and wait until it serves."""
 
-from components.image import component
+from components.step import component
 
 
 @component

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Metrics, Output
 
-from components.image import component
+from components.step import component
 
 
 @component

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.image import component
+from components.step import component
 
 
 @component

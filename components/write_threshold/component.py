@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp.dsl import Metrics, Output
 
-from components.image import component
+from components.step import component
 
 
 @component

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
-from components.image import component
+from components.step import component
 from pipelines.progress import Progress
 
 
