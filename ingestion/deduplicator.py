@@ -28,8 +28,9 @@ LONG_POLL = 2
 """Seconds; a stop waits for it."""
 PASS_BYTES = 1024 * 1024
 """Messages are gathered until they are so long together."""
-PATIENCE = 20.0
-"""Seconds of tries for a pass; after them its messages are left to come again."""
+PATIENCE = 600.0
+"""Seconds of tries for a pass; then its messages are left to come again. An outage is sat out with messages in hand:
+one that comes too often is moved to the dead-letter queue."""
 
 RECEIVED = Counter("loopcast_deduplicator_received_events", "Events in messages")
 DELIVERED = Counter("loopcast_deduplicator_delivered_events", "Events that Kinesis has accepted")
@@ -153,6 +154,8 @@ class Deduplicator:
         REJECTED.labels(reason).inc()
 
     def _pause(self, seconds: float) -> bool:
+        self._part.health.beat(threading.current_thread().name)
+        self._part.health.ready = False
         return time.monotonic() + seconds < self._deadline and self._part.stop.pause(seconds)
 
 

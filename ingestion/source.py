@@ -54,6 +54,9 @@ class Source:
         except requests.RequestException as error:
             raise SourceFault("request", str(error)) from error
 
+    def close(self) -> None:
+        self._session.close()
+
     def _read(self) -> list[object]:
         deadline = time.monotonic() + self._timeout
         with self._session.get(self._url, stream=True, timeout=self._timeout) as response:
