@@ -42,6 +42,10 @@ class ReplayedSource:
     def hold(self) -> None:
         self._post({"until": self.now().isoformat()})
 
+    def release(self) -> None:
+        """Ends a hold."""
+        self._post({"until": None})
+
     def _post(self, change: dict[str, Any]) -> None:
         requests.post(self._url, json=change, timeout=_TIMEOUT).raise_for_status()
 
