@@ -15,8 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 START_SECONDS = 60
+
+# How long an example takes says more about the machine's other work than about the code.
+settings.register_profile("loopcast", deadline=None)
+settings.load_profile("loopcast")
 
 
 @dataclass(frozen=True)
