@@ -30,7 +30,7 @@ from tests.conftest import Service, kill
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "000000000000"
-VISIBILITY_TIMEOUT = 3
+VISIBILITY_TIMEOUT = 20
 _numbers = itertools.count()
 T = TypeVar("T")
 
@@ -80,6 +80,12 @@ class World:
     def message(self, *events: bytes) -> str:
         return json.dumps(
             {"source": "x", "detail": {"feed": self.feed.name, "events": [json.loads(event) for event in events]}}
+        )
+
+    def hide_received_for(self, seconds: int) -> None:
+        """How long a message that was received and not acknowledged stays away."""
+        aws_clients.client("sqs").set_queue_attributes(
+            QueueUrl=self._queue(self.names.queue), Attributes={"VisibilityTimeout": str(seconds)}
         )
 
     def queued(self) -> list[dict[str, Any]]:
