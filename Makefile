@@ -35,7 +35,7 @@ $(UV): .venv/prerequisites requirements/uv.txt
 # Maven copies the job's jars and its plugins here.
 flink/target/ready: flink/pom.xml .venv/prerequisites
 	@echo "set-up: Flink's jars"
-	@mvn -q -B -f flink/pom.xml package
+	@mvn -q -B -C -f flink/pom.xml package
 	@touch $@
 
 setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/ready ## install everything that the other targets need
