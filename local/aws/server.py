@@ -16,6 +16,7 @@ from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import persistence
 
+from local.aws import athena
 from local.aws.firehose import Firehose
 from local.aws.kinesis import Kinesis
 from local.aws.record_log import RecordLog
@@ -53,6 +54,7 @@ async def serve(listener: socket.socket, state: Path, snapshot_interval: float, 
 
 @contextlib.asynccontextmanager
 async def _our_services(state: Path, clock: Clock) -> AsyncIterator[Services]:
+    athena.install()
     services = Services()
     records = RecordLog(state / "records.sqlite")
     kinesis = Kinesis(services.kinesis, records)

@@ -44,7 +44,7 @@ class Snapshots:
         for service, state in states.items():
             content = {"__ministack_format__": _state_format_version(service), "payload": state()}
             # json.dumps encodes in C, which json.dump, that ministack itself uses, doesn't.
-            (partial / f"{service}.json").write_text(json.dumps(content, default=_json_default))
+            (partial / f"{service}.json").write_text(json.dumps(content, default=_encoded))
         older = [path for path in self._folder.iterdir() if path != partial]
         partial.rename(self._folder / f"{time.time_ns():020d}")
         for path in older:
@@ -74,6 +74,15 @@ class Snapshots:
 
     def _complete(self) -> list[Path]:
         return [path for path in self._folder.iterdir() if path.name.isdigit()]
+
+
+def _encoded(value: Any) -> Any:
+    """What JSON lacks, as ministack reads it again; what even ministack doesn't know (a date in a query's result), as
+    text: one service's value must not cost the snapshot."""
+    try:
+        return _json_default(value)
+    except TypeError:
+        return str(value)
 
 
 def _itself(x: T, memo: dict[int, Any] | None = None, _nil: Any = None) -> T:

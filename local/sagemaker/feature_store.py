@@ -47,7 +47,8 @@ def create_feature_group(context: Context, request: Json) -> Json:
 
 @operation("DescribeFeatureGroup")
 def describe_feature_group(context: Context, request: Json) -> Json:
-    document = find(context, request["FeatureGroupName"]).document
+    # The service model requires a NextToken; a group's features fit one page.
+    document = find(context, request["FeatureGroupName"]).document | {"NextToken": ""}
     if is_online(document):
         size = context.service(FeatureStore).data.online_size(stored_group(document).key)
         document["OnlineStoreTotalSizeBytes"] = size
@@ -190,8 +191,10 @@ class FeatureStore:
         self._set(document, status)
 
     def _write(self, document: Json) -> None:
-        group = stored_group(document)
-        for number in self.data.batches(group.key):
+        for number in self.data.batches(stored_group(document).key):
+            # Read after the batch was closed: it may have a feature that was added meanwhile.
+            document = find(self._context, document["FeatureGroupName"]).document
+            group = stored_group(document)
             rows = self.data.batch(group.key, number)
             try:
                 self._write_batch(document, group, number, rows)

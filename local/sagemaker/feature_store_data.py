@@ -18,8 +18,8 @@ CREATE TABLE IF NOT EXISTS online (
     feature_group TEXT, record_id TEXT, event_time_ms INTEGER, is_deleted INTEGER, record TEXT,
     PRIMARY KEY (feature_group, record_id));
 CREATE TABLE IF NOT EXISTS waiting (
-    id INTEGER PRIMARY KEY, feature_group TEXT, record_id TEXT, event_time_ms INTEGER, is_deleted INTEGER,
-    record TEXT, invoked REAL, batch INTEGER);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, feature_group TEXT, record_id TEXT, event_time_ms INTEGER,
+    is_deleted INTEGER, record TEXT, invoked REAL, batch INTEGER);
 CREATE INDEX IF NOT EXISTS waiting_by_batch ON waiting (feature_group, batch);
 """
 
@@ -89,8 +89,8 @@ class FeatureData:
             )
 
     def batches(self, group: str) -> list[int]:
-        """Puts the rows that wait into a batch and returns the batches, the oldest first. A batch keeps its number and
-        its rows until it is dropped, so that writing it again writes the same."""
+        """Puts the rows that wait into a batch and returns the batches, the oldest first. A batch keeps its number,
+        which no other ever has, and its rows until it is dropped, so that writing it again writes the same."""
         with self.transaction():
             self._connection.execute(
                 "UPDATE waiting SET batch = (SELECT max(id) FROM waiting) WHERE feature_group = ? AND batch IS NULL",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from local.aws.server import changes_resources
+from local.aws.snapshots import Snapshots
 from loopcast.aws import client
 from tests.conftest import Service, free_port, kill, running
 from tests.local.aws.waiting import in_snapshot, until
@@ -66,6 +69,21 @@ def test_a_killed_server_leaves_its_port_free_at_once(tmp_path: Path, aws: Servi
     for _ in range(3):
         with running("local.aws", endpoint, tmp_path, "--snapshot-interval", "0.01") as server:
             kill(server)
+
+
+def test_a_value_that_json_lacks_does_not_cost_the_snapshot(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    snapshots.write({"athena": lambda: {"rows": [[datetime(2026, 11, 21, tzinfo=UTC)]]}, "ssm": lambda: {}})
+    assert sorted(file.name for file in snapshots.newest().iterdir()) == ["athena.json", "ssm.json"]
+
+
+def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / "partial-1").mkdir()  # of a process that was killed
+    for number in range(3):
+        snapshots.write({"ssm": lambda number=number: {"number": number}})
+    assert [path.name for path in tmp_path.iterdir()] == [snapshots.newest().name]
+    assert json.loads((snapshots.newest() / "ssm.json").read_text())["payload"] == {"number": 2}
 
 
 def test_requests_that_change_resources_are_told_from_those_that_change_data() -> None:

@@ -59,7 +59,7 @@ def test_partitions_are_in_the_catalog(group: Group) -> None:
 
 def test_the_newest_write_wins_in_a_query_and_deletions_are_marked(group: Group) -> None:
     group.put(record_id="a", event_time="2026-11-21T10:00:00.001Z", count="2")
-    group.put(record_id="a", event_time="2026-11-21T10:00:00Z", count="1")
+    group.put(record_id="a", event_time="2026-11-21T10:00:00.000Z", count="1")
     group.put(record_id="b", event_time="2026-11-21T10:00:00Z", count="3")
     group.delete_record("b", "2026-11-21T10:00:01Z")
     newest = """
@@ -69,6 +69,13 @@ def test_the_newest_write_wins_in_a_query_and_deletions_are_marked(group: Group)
             FROM {table}) WHERE place = 1 AND NOT is_deleted"""
     until(lambda: group.query("SELECT count(*) FROM {table}") == [("4",)])
     assert group.query(newest) == [("a", "2")]
+
+
+def test_a_later_batch_of_an_hour_leaves_the_earlier_one(group: Group) -> None:
+    for count in range(1, 4):
+        group.put(record_id="a", event_time="2026-11-21T10:00:00Z", count=str(count))
+        until(lambda count=count: group.query("SELECT count(*) FROM {table}") == [(str(count),)])
+    assert len(keys(group)) == 3
 
 
 def test_a_group_without_a_table_still_has_its_files(sagemaker: Service, bucket: str) -> None:

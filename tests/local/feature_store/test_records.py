@@ -113,9 +113,9 @@ def test_a_feature_given_twice_is_refused(group: Group) -> None:
         group.runtime.put_record(FeatureGroupName=group.name, Record=twice)
 
 
-def test_an_empty_record_is_refused_under_the_runtimes_name_of_the_error(group: Group) -> None:
-    with pytest.raises(ClientError) as refused:
-        group.runtime.put_record(FeatureGroupName=group.name, Record=[])
+def test_the_models_own_rules_are_refused_under_the_runtimes_name_of_the_error(sagemaker: Service) -> None:
+    with pytest.raises(ClientError, match="regular expression") as refused:
+        Group("not a name").get("a")
     assert refused.value.response["Error"]["Code"] == "ValidationError"
 
 
