@@ -6,7 +6,7 @@ from local.sagemaker import models
 from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ValidationException
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, create, listing
+from local.sagemaker.resources import Kind, create, describe, listing
 
 KIND = Kind(
     arn="endpoint-config",
@@ -30,7 +30,7 @@ def create_endpoint_config(context: Context, request: Json) -> Json:
 
 @operation("DescribeEndpointConfig")
 def describe_endpoint_config(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["EndpointConfigName"]).document
+    return describe(context, KIND, request["EndpointConfigName"])
 
 
 @operation("ListEndpointConfigs")

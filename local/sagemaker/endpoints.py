@@ -21,7 +21,7 @@ from local.sagemaker.fleet import Fleet
 from local.sagemaker.images import UnknownImage
 from local.sagemaker.programs import Program
 from local.sagemaker.registry import Json, operation, service
-from local.sagemaker.resources import Kind, create, listing
+from local.sagemaker.resources import Kind, create, describe, listing
 from local.sagemaker.serving import NotServed
 from local.sagemaker.storage import StorageError
 from local.sagemaker.store import Resource
@@ -63,7 +63,7 @@ def create_endpoint(context: Context, request: Json) -> Json:
 
 @operation("DescribeEndpoint")
 def describe_endpoint(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["EndpointName"]).document
+    return describe(context, KIND, request["EndpointName"])
 
 
 @operation("ListEndpoints")
@@ -243,7 +243,10 @@ class Endpoints:
             return  # a change of the endpoint came first
         log.warning("programs have ended by themselves", extra={"endpoint": endpoint, "variants": ended})
         served = KIND.find(self._context, endpoint).notes["served"]
-        config = {**served, "ProductionVariants": [v for v in served["ProductionVariants"] if v["VariantName"] in ended]}
+        config = {
+            **served,
+            "ProductionVariants": [v for v in served["ProductionVariants"] if v["VariantName"] in ended],
+        }
         started = fleet.launch(self._context, endpoint, config, lambda: self._check(endpoint))
         variants = started + [variant for variant in one.variants if variant.name not in ended]
         self._change(endpoint, lambda resource: _note_variants(resource, variants))

@@ -10,7 +10,7 @@ from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ValidationException
 from local.sagemaker.packages import find_package
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, create, listing
+from local.sagemaker.resources import Kind, create, describe, listing
 
 KIND = Kind(
     arn="model",
@@ -49,7 +49,7 @@ def create_model(context: Context, request: Json) -> Json:
 
 @operation("DescribeModel")
 def describe_model(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["ModelName"]).document
+    return describe(context, KIND, request["ModelName"])
 
 
 @operation("ListModels")

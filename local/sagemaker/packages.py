@@ -8,7 +8,7 @@ from typing import Any
 from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ConflictException, ValidationException
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, create, listing, page
+from local.sagemaker.resources import Kind, create, describe, listing, page
 from local.sagemaker.store import Resource
 
 GROUP = Kind(
@@ -43,7 +43,7 @@ def create_model_package_group(context: Context, request: Json) -> Json:
 
 @operation("DescribeModelPackageGroup")
 def describe_model_package_group(context: Context, request: Json) -> Json:
-    return GROUP.find(context, _after_slash(request["ModelPackageGroupName"])).document
+    return describe(context, GROUP, _after_slash(request["ModelPackageGroupName"]))
 
 
 @operation("ListModelPackageGroups")
@@ -82,7 +82,7 @@ def create_model_package(context: Context, request: Json) -> Json:
 
 @operation("DescribeModelPackage")
 def describe_model_package(context: Context, request: Json) -> Json:
-    return find_package(context, request["ModelPackageName"]).document
+    return describe(context, PACKAGE, find_package(context, request["ModelPackageName"]).name)
 
 
 @operation("ListModelPackages")

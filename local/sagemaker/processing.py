@@ -15,7 +15,7 @@ from local.sagemaker.images import find_image
 from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, create_job, stop_job
 from local.sagemaker.programs import BASE, Program
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, listing
+from local.sagemaker.resources import Kind, describe, listing
 
 KIND = Kind(
     arn="processing-job",
@@ -40,7 +40,7 @@ def create_processing_job(context: Context, request: Json) -> Json:
 
 @operation("DescribeProcessingJob")
 def describe_processing_job(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["ProcessingJobName"]).document
+    return describe(context, KIND, request["ProcessingJobName"])
 
 
 @operation("ListProcessingJobs")

@@ -61,6 +61,13 @@ def create(
     return {f"{kind.prefix}Arn": arn}
 
 
+def describe(context: Context, kind: Kind, name: str) -> Json:
+    """The answer of a Describe operation: what is stored under the names that the service model knows.
+    Raises `ValidationException` when there is no such resource."""
+    members = model("sagemaker").operation_model(f"Describe{kind.prefix}").output_shape.members
+    return {key: value for key, value in kind.find(context, name).document.items() if key in members}
+
+
 def listing(context: Context, kind: Kind, operation: str, request: Json) -> Json:
     """The answer of a List operation over all resources of `kind`, by the filters, the order and the page asked for."""
     return page(operation, kind, [resource.document for resource in context.store.all(kind.arn)], request)

@@ -14,7 +14,7 @@ from local.sagemaker.images import Image, find_image
 from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, JobStopped, create_job, stop_job
 from local.sagemaker.programs import Program
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, listing
+from local.sagemaker.resources import Kind, describe, listing
 from local.sagemaker.store import Resource
 
 KIND = Kind(
@@ -64,7 +64,7 @@ def create_training_job(context: Context, request: Json) -> Json:
 
 @operation("DescribeTrainingJob")
 def describe_training_job(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["TrainingJobName"]).document
+    return describe(context, KIND, request["TrainingJobName"])
 
 
 @operation("ListTrainingJobs")

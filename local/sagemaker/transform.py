@@ -18,7 +18,7 @@ from local.sagemaker.logs import LogShipper
 from local.sagemaker.models import KIND as MODEL
 from local.sagemaker.models import container_of
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, listing
+from local.sagemaker.resources import Kind, describe, listing
 from local.sagemaker.serving import NotServed, Server, start_server
 from loopcast import aws
 
@@ -49,7 +49,7 @@ def create_transform_job(context: Context, request: Json) -> Json:
 
 @operation("DescribeTransformJob")
 def describe_transform_job(context: Context, request: Json) -> Json:
-    return KIND.find(context, request["TransformJobName"]).document
+    return describe(context, KIND, request["TransformJobName"])
 
 
 @operation("ListTransformJobs")

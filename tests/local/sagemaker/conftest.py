@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,12 @@ def local(aws: Service, bucket: str, images: Path, tmp_path_factory: pytest.Temp
         yield Service(endpoint, dict(os.environ))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sagemaker_client(local: Service) -> Any:
     return client(local.endpoint, "sagemaker")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runtime(local: Service) -> Any:
     return client(local.endpoint, "sagemaker-runtime")
 
@@ -78,12 +79,14 @@ def own_server(aws: Service, bucket: str, images: Path, tmp_path: Path) -> Calla
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
+def name() -> str:
     """A name that no other test uses."""
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
+@cache
 def client(endpoint: str, service: str) -> Any:
+    """A client as any user makes it, but for the address."""
     return boto3.session.Session().client(service, endpoint_url=endpoint, region_name="us-east-1")
 
 
