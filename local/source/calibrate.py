@@ -63,7 +63,7 @@ def calibrate(levels: Levels, answer: Answer) -> Calibration:
         fee_rates=_fee_rate_statistics(rates / np.median(rates), levels),
         burst_shape=_burst_shape(answer),
         amounts=_amounts(answer),
-        shapes=_shapes(answer),
+        shapes=shapes_of(answer),
     )
 
 
@@ -164,7 +164,8 @@ def _amounts(answer: Answer) -> list[int]:
     return [int(v) for v in np.quantile([v for v in values if v > 0], np.linspace(0, 1, _AMOUNTS))]
 
 
-def _shapes(answer: Answer) -> list[Shape]:
+def shapes_of(answer: Answer) -> list[Shape]:
+    """What the transactions look like, the most frequent first."""
     looks = Counter(json.dumps(_look(transaction)) for transaction in answer.transactions)
     total = looks.total()
     return [Shape(share=count / total, **json.loads(look)) for look, count in looks.most_common()]

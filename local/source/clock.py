@@ -14,6 +14,7 @@ class EventClock:
     def __init__(self, moment: int, speed: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._speed = speed
+        self._moment = moment
         self._anchor, self._reading = moment, monotonic()
 
     @property
@@ -30,8 +31,8 @@ class EventClock:
         """Event time now: where the clock would be, `target`, but not after `limit(target)`, and never before."""
         reading = self._monotonic()
         target = self._anchor + int((reading - self._reading) * self._speed * MICROSECONDS)
-        bound = limit(target)
-        if target <= bound:
-            return target
-        self._anchor, self._reading = max(self._anchor, bound), reading
-        return self._anchor
+        bound = max(limit(target), self._moment)
+        if target > bound:
+            self._anchor, self._reading = bound, reading
+        self._moment = min(target, bound)
+        return self._moment

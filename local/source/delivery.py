@@ -20,7 +20,7 @@ def is_delivered(connection: socket.socket, seconds: float) -> bool:
     poller.register(connection, select.POLLIN)
     while connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
         if _unacknowledged(connection) == 0:
-            return not _is_reset(connection)
+            return not (poller.poll(0) and _is_reset(connection))
         if time.monotonic() > deadline:
             return False
         if poller.poll(2):  # the next request comes with the last acknowledgement
@@ -34,10 +34,9 @@ def _unacknowledged(connection: socket.socket) -> int:
 
 
 def _is_reset(connection: socket.socket) -> bool:
+    """Whether a connection that has something to say says that it is broken; a request or an orderly end is not."""
     try:
-        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
+        connection.recv(1, socket.MSG_PEEK)
     except OSError:
         return True
     return False
