@@ -1,0 +1,60 @@
+"""The aws command and the sagemaker SDK work against it unchanged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from local.sagemaker.images import CHECKOUT
+from tests.conftest import Service
+from tests.local.sagemaker.conftest import IMAGE, ROLE, ended, put, put_model, training_job, wait_until
+
+BIN = CHECKOUT / ".venv" / "sagemaker" / "bin"
+
+
+def test_the_sdk_trains_deploys_and_asks_a_model(local: Service, bucket: str, name: str, tmp_path: Path) -> None:
+    put(f"{name}-data/a.json", "1")
+    program = Path(__file__).with_name("sdk_user.py")
+    found = tmp_path / "found.json"
+    _run(local, str(BIN / "python"), str(program), bucket, IMAGE, name, ROLE, str(found))
+    assert json.loads(found.read_text()) == {
+        "status": "Completed",
+        "listed": True,
+        "answer": "from-the-sdk/:hello",
+    }
+
+
+def test_the_aws_command_trains_deploys_and_asks_a_model(
+    local: Service, sagemaker_client: Any, name: str, tmp_path: Path
+) -> None:
+    _aws(local, "sagemaker", "create-training-job", "--cli-input-json", json.dumps(training_job(name)))
+    ended(sagemaker_client, "training", name)
+    job = _aws(local, "sagemaker", "describe-training-job", "--training-job-name", name)
+    assert job["TrainingJobStatus"] == "Completed"
+    container = {"Image": IMAGE, "ModelDataUrl": put_model(f"{name}.tar.gz", "m")}
+    sagemaker_client.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    variant = f"VariantName=v,ModelName={name},InitialInstanceCount=1,InstanceType=ml.m5.large"
+    config = ("--endpoint-config-name", name)
+    _aws(local, "sagemaker", "create-endpoint-config", *config, "--production-variants", variant)
+    _aws(local, "sagemaker", "create-endpoint", "--endpoint-name", name, *config)
+    wait_until(lambda: sagemaker_client.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
+    body = tmp_path / "body"
+    body.write_text("hello")
+    answer = tmp_path / "answer"
+    invoke = ("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", f"fileb://{body}", str(answer))
+    assert _aws(local, *invoke)["InvokedProductionVariant"] == "v"
+    assert answer.read_text() == "m/:hello"
+
+
+def _aws(local: Service, *arguments: str) -> dict[str, Any]:
+    said = _run(local, str(BIN / "aws"), *arguments, "--output", "json")
+    return json.loads(said) if said else {}
+
+
+def _run(local: Service, *command: str) -> str:
+    environment = {**local.env, "SAGEMAKER_VALIDATE_ROLE": "false", "AWS_PAGER": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
