@@ -148,7 +148,7 @@ def completed(job: Job, description: Mapping[str, Any]) -> Mapping[str, Any]:
     """`description` when the job completed; raises `Refused` when it failed or was stopped."""
     status = job.status(description)
     if status != "Completed":
-        reason = str(description.get("FailureReason") or "no reason was given").strip().rstrip(".")
+        reason = " ".join(str(description.get("FailureReason") or "no reason was given").split()).rstrip(".")
         raise Refused(f"The {job.kind} job {job.name} has {status.lower()}: {reason}.")
     return description
 

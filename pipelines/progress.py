@@ -25,7 +25,8 @@ class Progress(io.TextIOBase):
         self.cause = ""
         self.failed = ""
         self._log, self._tell, self._monotonic = log, tell, monotonic
-        self._part, self._began, self._raised = "", 0.0, ""
+        self._part, self._began = "", 0.0
+        self._raised: list[str] = []
 
     def write(self, text: str) -> int:
         self._log.write(text)
@@ -39,11 +40,13 @@ class Progress(io.TextIOBase):
 
     def _read(self, line: str) -> None:
         if _STARTS.search(line):
-            self._began, self._raised = self._monotonic(), ""
+            self._began, self._raised = self._monotonic(), []
         elif end := _ENDS.search(line):
             self._end(end[1], end[2] == "SUCCESS")
         elif raised := _RAISED.fullmatch(line):
-            self._raised = raised[2] if raised[1] == "Refused" else f"{raised[1]}: {raised[2]}"
+            self._raised = [raised[2] if raised[1] == "Refused" else f"{raised[1]}: {raised[2]}"]
+        elif self._raised:  # an error's message may have several lines
+            self._raised.append(line.strip())
 
     def _end(self, task: str, succeeded: bool) -> None:
         seconds = round(self._monotonic() - self._began, 1)
@@ -51,5 +54,5 @@ class Progress(io.TextIOBase):
             self.durations[task] = seconds
             self._tell(f"  {task}: {seconds:.1f} s")
         else:
-            self.failed, self.cause = task, self._raised or "it ended without saying why"
+            self.failed, self.cause = task, " ".join(filter(None, self._raised)) or "it ended without saying why"
             self._tell(f"  {task}: failed after {seconds:.1f} s: {self.cause}")

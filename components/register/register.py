@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from components.create_models.create_models import ROLES
-from components.jobs import short_name
 from components.run import Run
 from loopcast import aws
 
@@ -67,7 +67,7 @@ def _request(
         "ModelPackageGroupName": run.names.model_package_group,
         "ModelPackageDescription": f"{trained['algorithm']} of run {run.id}",
         "ModelApprovalStatus": entry["status"],
-        "ClientToken": short_name(f"{run.names.prefix}-{run.id}", f"-{role}"),
+        "ClientToken": hashlib.sha256(f"{run.names.prefix} {run.id} {role}".encode()).hexdigest()[:36],
         "InferenceSpecification": {
             "Containers": [{"Image": trained["image"], "ModelDataUrl": trained["model_data"]}],
             "SupportedContentTypes": ["application/json", "application/jsonlines"],

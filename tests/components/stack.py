@@ -36,7 +36,8 @@ def make_resources(feed: Feed) -> Names:
         OfflineStoreConfig={"S3StorageConfig": {"S3Uri": names.s3(names.offline_store_prefix)}},
         RoleArn=names.role_arn("sagemaker"),
     )
-    until(lambda: sagemaker.describe_feature_group(FeatureGroupName=names.feature_group)["FeatureGroupStatus"] == "Created")
+    group = names.feature_group
+    until(lambda: sagemaker.describe_feature_group(FeatureGroupName=group)["FeatureGroupStatus"] == "Created")
     return names
 
 
@@ -49,7 +50,8 @@ def minute(feed: Feed, index: int, value: float, revision: int = 0) -> Minute:
 def put(names: Names, minutes: Sequence[Minute]) -> None:
     runtime = aws.client("sagemaker-featurestore-runtime")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda m: runtime.put_record(FeatureGroupName=names.feature_group, Record=m.to_record()), minutes))
+        records = (item.to_record() for item in minutes)
+        list(pool.map(lambda record: runtime.put_record(FeatureGroupName=names.feature_group, Record=record), records))
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:

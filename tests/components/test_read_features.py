@@ -1,6 +1,5 @@
 """The history that a model is trained on is what the feature store holds, each minute once, from both of its stores."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import numpy as np
@@ -20,7 +19,7 @@ FEED = parse_feed(FEED_TEXT.replace("name: parcels", "name: parcels-read"))
 
 
 @pytest.fixture(scope="module")
-def stored(aws, sagemaker) -> Iterator[Names]:
+def stored(aws, sagemaker) -> Names:
     """1500 minutes, of which 700 was never written, 800 was repaired and 900 was deleted."""
     names = make_resources(FEED)
     put(names, [minute(FEED, index, float(index)) for index in range(MINUTES) if index != 700])
@@ -28,7 +27,7 @@ def stored(aws, sagemaker) -> Iterator[Names]:
     put(names, [minute(FEED, 800, -2.0, revision=1)])
     delete(names, 900)
     until(lambda: len(list(read_offline(FEED, names, FIRST_MINUTE))) == MINUTES + 2)
-    yield names
+    return names
 
 
 def delete(names: Names, index: int) -> None:

@@ -29,7 +29,7 @@ def refuse(name: str) -> str:
 
 @component
 def crash(name: str) -> str:
-    raise ValueError(f"bad {name}")
+    raise ValueError(f"bad {name}\n  twice")
 
 
 @dsl.pipeline
@@ -65,4 +65,4 @@ def test_a_refusal_is_told_in_its_own_words(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:You may be attemping to run a task")
 def test_an_error_is_told_with_its_kind(tmp_path: Path) -> None:
     progress, _, _ = follow(crashing, tmp_path)
-    assert progress.cause == "ValueError: bad parcel"
+    assert progress.cause == "ValueError: bad parcel twice"

@@ -1,0 +1,198 @@
+"""From minutes in the feature store to forecasts from production, with real training, endpoints and steps."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.backtest.backtest import backtest
+from components.check_approval.check_approval import approved_package
+from components.create_models.create_models import create_models
+from components.deploy_endpoint.deploy_endpoint import Waiting, deploy, roll_back
+from components.models import create_model, served_model, served_package
+from components.run import Refused, read_json
+from loopcast.aws import client
+from loopcast.clock import Clock
+from pipelines.forecast import forecast
+from tests.components.stack import FIRST_MINUTE, make_run
+from tests.pipelines.conftest import MINUTES, Stack
+
+WAITING = Waiting(0.2, 120, Clock())
+
+
+@pytest.fixture(scope="module")
+def built(stack: Stack) -> dict[str, Any]:
+    return stack.result("build", "r1")
+
+
+@pytest.fixture(scope="module")
+def refusals(stack: Stack, built: dict[str, Any]) -> dict[str, str]:
+    """What was said of the package before it was approved, and of production before staging served it."""
+    arn, said = built["model_package_arn"], {}
+    with pytest.raises(Refused) as unapproved:
+        approved_package(stack.names, arn, "staging")
+    client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    with pytest.raises(Refused) as early:
+        approved_package(stack.names, arn, "production")
+    said["unapproved"], said["early"] = str(unapproved.value), str(early.value)
+    return said
+
+
+@pytest.fixture(scope="module")
+def staging(stack: Stack, built: dict[str, Any], refusals: dict[str, str]) -> dict[str, Any]:
+    return stack.result("deploy", "r1", "--model-package-arn", built["model_package_arn"], "--stage", "staging")
+
+
+@pytest.fixture(scope="module")
+def production(stack: Stack, built: dict[str, Any], staging: dict[str, Any]) -> dict[str, Any]:
+    return stack.result("deploy", "p1", "--model-package-arn", built["model_package_arn"], "--stage", "production")
+
+
+def package(arn: str) -> dict[str, Any]:
+    return dict(client("sagemaker").describe_model_package(ModelPackageName=arn))
+
+
+def packages(stack: Stack) -> list[str]:
+    answer = client("sagemaker").list_model_packages(ModelPackageGroupName=stack.names.model_package_group)
+    return sorted(item["ModelPackageArn"] for item in answer["ModelPackageSummaryList"])
+
+
+def jobs(stack: Stack) -> list[str]:
+    training = client("sagemaker").list_training_jobs(NameContains=stack.names.prefix)["TrainingJobSummaries"]
+    transform = client("sagemaker").list_transform_jobs(NameContains=stack.names.prefix)["TransformJobSummaries"]
+    return sorted([item["TrainingJobName"] for item in training] + [item["TransformJobName"] for item in transform])
+
+
+def test_a_build_leaves_one_judged_model_waiting_for_approval(built: dict[str, Any]) -> None:
+    assert [entry["status"] for entry in built["packages"]].count("PendingManualApproval") == 1
+    assert built["model"]["model_package_arn"] == built["model_package_arn"]
+    assert built["backtest"]["windows"] == 8
+    names = {row["name"] for row in built["backtest"]["rows"]}
+    assert {"DeepAR", "persistence", "empirical quantiles of 1 h"} <= names
+    losses = [row["loss"] for row in built["backtest"]["rows"]]
+    assert losses == sorted(losses)
+
+
+def test_the_verdict_follows_from_the_losses_and_a_rejected_model_bears_its_reasons(built: dict[str, Any]) -> None:
+    rows = {row["name"]: row["loss"] for row in built["backtest"]["rows"]}
+    deepar = rows.pop("DeepAR")
+    candidate = built["packages"][0]
+    earned = deepar < min(rows.values())
+    assert (candidate["status"] == "PendingManualApproval") is earned
+    described = package(candidate["arn"])
+    assert described.get("ApprovalDescription", "") == " ".join(candidate["reasons"])
+    assert len(built["packages"]) == (1 if earned else 2)
+
+
+def test_a_package_tells_its_lineage_and_points_at_its_performance(stack: Stack, built: dict[str, Any]) -> None:
+    described = package(built["packages"][0]["arn"])
+    known = described["CustomerMetadataProperties"]
+    assert (known["run_id"], known["feed"], known["algorithm"]) == ("r1", stack.feed.name, "deepar")
+    assert known["data_start"] == f"{FIRST_MINUTE:%Y-%m-%dT%H:%M:%SZ}"
+    assert known["data_end"] == f"{FIRST_MINUTE + timedelta(minutes=MINUTES):%Y-%m-%dT%H:%M:%SZ}"
+    client("sagemaker").describe_training_job(TrainingJobName=known["training_job"])
+    quality = described["ModelMetrics"]["ModelQuality"]
+    assert str(read_json(quality["Statistics"]["S3Uri"])["loss"]) == known["loss"]
+    assert "rmse" in read_json(quality["Constraints"]["S3Uri"])["regression_constraints"]
+
+
+def test_nothing_that_was_held_out_was_trained_on(stack: Stack, built: dict[str, Any]) -> None:
+    run = make_run(stack.feed, "r1")
+    split, evaluation = read_json(run.uri("split.json")), read_json(run.uri("evaluation.json"))
+    trained_on = read_json(run.uri("train", "series.json"))["target"]
+    assert len(trained_on) == split["origins"][0] == evaluation["history"]["training_minutes"]
+    assert evaluation["history"]["missing"] == 1
+    assert trained_on[150] is None
+
+
+def test_a_report_shows_the_backtest(stack: Stack, built: dict[str, Any]) -> None:
+    assert "<svg" in (stack.output("build", "r1") / "report.html").read_text()
+
+
+def test_a_run_started_again_adopts_its_jobs_and_registers_nothing_twice(stack: Stack, built: dict[str, Any]) -> None:
+    before = jobs(stack), packages(stack)
+    again = stack.result("build", "r1")
+    assert again["packages"] == built["packages"]
+    assert (jobs(stack), packages(stack)) == before
+
+
+def test_a_package_must_be_approved_and_serve_in_staging_before_production(refusals: dict[str, str]) -> None:
+    assert "not Approved: approve it first" in refusals["unapproved"]
+    assert "deploy" in refusals["early"]
+    assert "to staging first" in refusals["early"]
+
+
+def test_a_deployment_serves_sound_forecasts_and_captures_them(stack: Stack, staging: dict[str, Any]) -> None:
+    made = forecast(stack.feed, "staging")
+    assert made.minutes[0] == f"{FIRST_MINUTE + timedelta(minutes=MINUTES):%Y-%m-%dT%H:%M:%SZ}"
+    values = np.array([made.quantiles[f"{quantile:g}"] for quantile in stack.feed.forecast.quantiles])
+    assert values.shape == (3, 10)
+    assert (np.diff(values, axis=0) >= 0).all()
+    endpoint = client("sagemaker").describe_endpoint(EndpointName=staging["endpoint"])
+    assert endpoint["DataCaptureConfig"]["CaptureStatus"] == "Started"
+
+
+def test_a_forecast_can_be_made_from_an_earlier_minute(stack: Stack, staging: dict[str, Any]) -> None:
+    origin = FIRST_MINUTE + timedelta(minutes=99)
+    made = forecast(stack.feed, "staging", origin)
+    assert made.origin == f"{origin:%Y-%m-%dT%H:%M:%SZ}"
+    assert made.minutes[0] == f"{origin + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+    with pytest.raises(Refused, match="take a later origin"):
+        forecast(stack.feed, "staging", FIRST_MINUTE - timedelta(minutes=1))
+
+
+def test_the_threshold_is_written_when_the_endpoint_is_healthy_up_or_down(
+    stack: Stack, staging: dict[str, Any], production: dict[str, Any]
+) -> None:
+    assert float(stack.parameter("thresholds", "staging")) == pytest.approx(staging["threshold"], rel=1e-4)
+    assert float(stack.parameter("thresholds", "production")) == pytest.approx(staging["threshold"], rel=1e-4)
+
+
+def test_production_serves_the_package_of_staging(
+    stack: Stack, built: dict[str, Any], production: dict[str, Any]
+) -> None:
+    assert served_package(stack.names, "production") == built["model_package_arn"]
+
+
+def test_the_next_run_is_judged_beside_the_model_in_production(stack: Stack, production: dict[str, Any]) -> None:
+    run = make_run(stack.feed, "r1")
+    models = create_models(run, read_json(run.uri("trained.json")))
+    assert models["production"] == served_model(stack.names, "production")
+    outputs = backtest(run, models, "ml.m5.large", 120, 0.2)
+    assert set(outputs) == {"candidate", "empirical", "production"}
+
+
+def test_deploying_what_is_served_changes_nothing(stack: Stack, staging: dict[str, Any]) -> None:
+    before = client("sagemaker").describe_endpoint(EndpointName=staging["endpoint"])
+    deploy(stack.names, "staging", str(served_model(stack.names, "staging")), "r2", "ml.m5.large", WAITING)
+    after = client("sagemaker").describe_endpoint(EndpointName=staging["endpoint"])
+    assert after["EndpointConfigName"] == before["EndpointConfigName"]
+    assert after["LastModifiedTime"] == before["LastModifiedTime"]
+
+
+def test_a_deployment_that_fails_its_check_is_rolled_back(
+    stack: Stack, built: dict[str, Any], staging: dict[str, Any]
+) -> None:
+    trained = read_json(make_run(stack.feed, "r1").uri("trained.json"))["empirical"]
+    container = {"Image": trained["image"], "ModelDataUrl": trained["model_data"]}
+    other = create_model(stack.names, f"{stack.names.prefix}-other", container)
+    deploy(stack.names, "staging", other, "r3", "ml.m5.large", WAITING)
+    assert served_model(stack.names, "staging") == other
+    assert "serves what it served before" in roll_back(stack.names, "staging", "r3", WAITING)
+    assert served_package(stack.names, "staging") == built["model_package_arn"]
+    assert "another run" in roll_back(stack.names, "staging", "r3", WAITING)
+
+
+def test_a_first_deployment_that_is_rolled_back_leaves_no_endpoint(stack: Stack, built: dict[str, Any]) -> None:
+    model = f"{stack.names.prefix}-r1-train-empirical-1"
+    deploy(stack.names, "trial", model, "r4", "ml.m5.large", WAITING)
+    assert "deleted" in roll_back(stack.names, "trial", "r4", WAITING)
+    assert served_model(stack.names, "trial") is None
+
+
+def test_a_result_is_json_that_programs_can_read(stack: Stack, staging: dict[str, Any]) -> None:
+    kept = json.loads((stack.output("deploy", "r1") / "result.json").read_text())
+    assert kept["stage"] == "staging"
+    assert set(kept["durations"]) == {"check-approval", "deploy-endpoint", "check-endpoint", "write-threshold"}
