@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from graphlib import TopologicalSorter
 
@@ -102,18 +102,27 @@ def step_of(resource: Resource) -> Step:
     )
     if not changed:
         return Step(resource, Verb.NOTHING, found)
-    possible = all(resource.kind.can_change(top_field(resource, difference)) for difference in changed)
-    return Step(resource, Verb.UPDATE if possible else Verb.REFUSE, found, changed)
+    step = Step(resource, Verb.UPDATE, found, changed)
+    return replace(step, verb=Verb.REFUSE) if impossible(step) else step
+
+
+def impossible(step: Step) -> list[Difference]:
+    """The differences of a step that no call can take away."""
+    resource, found = step.resource, step.found
+    return [
+        difference
+        for difference in step.changed
+        if found and not resource.kind.can_change(top_field(resource, difference), resource.spec, found)
+    ]
 
 
 def refusals(step: Step) -> list[str]:
     """For a refused step, a sentence for each field that can't be changed."""
     return [
-        f"{step.resource.lines.get(difference.path.split('.')[0], step.resource.where)}: {step.resource}: "
+        f"{step.resource.lines.get(difference.path, step.resource.where)}: {step.resource}: "
         f"spec.{difference} can't be changed in place: put the old value back, "
         f"or delete the resource with what it holds and apply again"
-        for difference in step.changed
-        if not step.resource.kind.can_change(top_field(step.resource, difference))
+        for difference in impossible(step)
     ]
 
 

@@ -191,7 +191,8 @@ class Kind:
         """The call that changes the field, under the API's name; None when none can, or when it is a part."""
         return next((update for update in self.updates if name in update.fields), None)
 
-    def can_change(self, name: str) -> bool:
+    def can_change(self, name: str, spec: Spec, found: Found) -> bool:
+        """Whether there is a call that brings the field, under the API's name, to what the spec states."""
         return self.update_of(name) is not None or any(part.field == name for part in self.parts)
 
     def change(self, spec: Spec, found: Found, fields: frozenset[str]) -> None:

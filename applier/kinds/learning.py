@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from applier.kinds.core import Kind, Part, Spec, Update, call, call_if_there, pages, request_of
+from applier.kinds.core import Answer, Found, Kind, Spec, Update, call, call_if_there, pages, request_of
 
-FEATURE_GROUP = Kind(
+
+@dataclass(frozen=True, kw_only=True)
+class _FeatureGroup(Kind):
+    """A feature can be added to a group, but neither changed nor taken away."""
+
+    def can_change(self, name: str, spec: Spec, found: Found) -> bool:
+        if name != "FeatureDefinitions":
+            return super().can_change(name, spec, found)
+        wanted = _features(spec[name])
+        return all(feature in wanted for feature in _features(found.fields[name]))
+
+
+def _features(definitions: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    return [(definition["FeatureName"], definition["FeatureType"]) for definition in definitions]
+
+
+def _additions(spec: Spec, answer: Answer) -> Mapping[str, Any]:
+    there = _features(answer["FeatureDefinitions"])
+    definitions = spec["FeatureDefinitions"]
+    added = [item for item, feature in zip(definitions, _features(definitions), strict=True) if feature not in there]
+    return {"FeatureGroupName": spec["FeatureGroupName"], "FeatureAdditions": added}
+
+
+FEATURE_GROUP = _FeatureGroup(
     service="sagemaker",
     name="FeatureGroup",
     create="CreateFeatureGroup",
@@ -19,6 +44,7 @@ FEATURE_GROUP = Kind(
         *("OnlineStoreConfig", "OfflineStoreConfig", "ThroughputConfig", "RoleArn", "Description"),
     ),
     updates=(
+        Update("UpdateFeatureGroup", frozenset({"FeatureDefinitions"}), _additions),
         Update(
             "UpdateFeatureGroup", frozenset({"ThroughputConfig"}), request_of("FeatureGroupName", "ThroughputConfig")
         ),
@@ -74,18 +100,8 @@ REPOSITORY = _Repository(
     key="repositoryName",
     keys={"repositoryName": "repositoryName"},
     within="repositories[0]",
-    renames={"name": "repositoryName", "lifecyclePolicy": "lifecyclePolicyText"},
+    renames={"name": "repositoryName"},
     fields=("repositoryName", "imageTagMutability", "imageScanningConfiguration"),
-    parts=(
-        Part(
-            "lifecyclePolicyText",
-            "PutLifecyclePolicy",
-            "lifecyclePolicyText",
-            "GetLifecyclePolicy",
-            "lifecyclePolicyText",
-            {"repositoryName": "repositoryName"},
-        ),
-    ),
     updates=(
         Update(
             "PutImageTagMutability",

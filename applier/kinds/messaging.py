@@ -88,7 +88,7 @@ class _Queue(Kind):
         attributes = {name: value for name, value in request.items() if name != "QueueName"}
         call(self.service, self.create, QueueName=request["QueueName"], Attributes=attributes)
 
-    def can_change(self, name: str) -> bool:
+    def can_change(self, name: str, spec: Spec, found: Found) -> bool:
         return name in _attributes() and name != "FifoQueue"
 
     def change(self, spec: Spec, found: Found, fields: frozenset[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import boto3
+from functools import cache
+
 import pytest
 from botocore.model import StructureShape
 from hypothesis import given
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 
 from applier.fields import ack_name, api_names
 from applier.kinds import KINDS
+from applier.kinds.core import model
 
 SERVICES = sorted({kind.service for kind in KINDS})
 
 
-def structures(service: str) -> list[StructureShape]:
-    model = boto3.session.Session().client(service, region_name="us-east-1").meta.service_model
-    shapes = [model.shape_for(name) for name in model.shape_names]
+@cache
+def structures() -> list[StructureShape]:
+    """Every structure with fields in the models of the services that have a kind."""
+    shapes = [model(service).shape_for(name) for service in SERVICES for name in model(service).shape_names]
     return [shape for shape in shapes if isinstance(shape, StructureShape) and shape.members]
 
 
@@ -52,7 +55,7 @@ def test_a_field_is_named_as_ack_names_it(api: str, ack: str) -> None:
     assert ack_name(api) == ack
 
 
-@given(st.sampled_from([shape for service in SERVICES for shape in structures(service)]))
+@given(st.deferred(lambda: st.sampled_from(structures())))
 def test_from_acks_name_of_any_field_the_apis_own_is_found_again(shape: StructureShape) -> None:
     names = api_names(shape.members)
 

@@ -41,5 +41,5 @@ def test_each_resource_comes_after_those_it_depends_on(resources: list[Resource]
 
 
 def test_resources_that_wait_for_each_other_are_refused() -> None:
-    with pytest.raises(ManifestError, match="wait for each other: Stream 1 -> Stream 2 -> Stream 1|Stream 2 -> Stream 1"):
+    with pytest.raises(ManifestError, match="these wait for each other: Stream"):
         in_order([resource(1, frozenset({2})), resource(2, frozenset({1}))])

@@ -1,0 +1,195 @@
+"""What manifests/aws declares: the kernel's names, the feed's features, and nothing that AWS would refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from botocore.validate import ParamValidator
+
+from applier.kinds.core import model
+from applier.resources import Resource
+from components.train.hyperparameters import deepar_defaults
+from loopcast.feed import load_feed
+from loopcast.minute import feature_definitions
+from loopcast.names import Names
+from tests.applier.conftest import ACCOUNT, Stack
+
+NAMES = Names("bitcoin-fees", ACCOUNT)
+PARTS = ("poller", "deduplicator", "feature-writer", "repairer", "flink", "firehose", "sagemaker", "pipelines")
+SPREAD_OVER_THE_ACCOUNT = {
+    "cloudwatch:PutMetricData",  # has no resources; a condition names the namespace
+    "ecr:GetAuthorizationToken",
+    "sagemaker:ListEndpoints",
+    "sagemaker:ListModelPackages",
+    "sagemaker:ListTrainingJobs",
+    "sagemaker:ListTransformJobs",
+}
+
+
+@pytest.fixture
+def declared(make_stack: Callable[[str], Stack]) -> list[Resource]:
+    return make_stack("bitcoin-fees").resources()
+
+
+def named(resources: list[Resource], kind: str) -> dict[str, Resource]:
+    return {resource.name: resource for resource in resources if resource.kind.name == kind}
+
+
+@pytest.mark.parametrize("feed", ["bitcoin-fees", "sensor-load"])
+def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[[str], Stack], feed: str) -> None:
+    names = Names(feed, ACCOUNT)
+
+    declared = {(resource.kind.name, resource.name) for resource in make_stack(feed).resources()}
+
+    assert declared - {item for item in declared if item[0] == "Parameter"} == {
+        ("EventBus", names.bus),
+        ("Rule", names.rule),
+        ("Queue", names.queue),
+        ("Queue", names.dead_letter_queue),
+        ("Table", names.seen_table),
+        ("Table", names.positions_table),
+        ("Table", names.launches_table),
+        ("Stream", names.events_stream),
+        ("Stream", names.minutes_stream),
+        ("Stream", names.late_stream),
+        ("DeliveryStream", names.archive),
+        ("FeatureGroup", names.feature_group),
+        ("ModelPackageGroup", names.model_package_group),
+        ("Database", names.glue_database),
+        ("WorkGroup", names.athena_workgroup),
+        ("Bucket", names.bucket),
+        ("Dashboard", names.prefix),
+        *(("Repository", f"{names.prefix}/loopcast-{image}") for image in ("deepar", "empirical", "pipelines")),
+        *(("Role", names.role(part)) for part in PARTS),
+    }
+
+
+def test_the_parameters_are_the_hyperparameters_that_training_knows(declared: list[Resource]) -> None:
+    feed = load_feed("feeds/bitcoin-fees.yaml")
+    parameters = named(declared, "Parameter")
+
+    prefix = NAMES.parameter("hyperparameters", "deepar", "")
+    values = {name.removeprefix(prefix): resource.spec["Value"] for name, resource in parameters.items()}
+
+    assert values.items() <= deepar_defaults(feed).items()
+    assert {"context_length", "epochs", "likelihood", "learning_rate"} <= set(values)
+    assert all(resource.create_only for resource in parameters.values())
+
+
+def test_the_feature_group_has_the_feeds_features(declared: list[Resource]) -> None:
+    (group,) = named(declared, "FeatureGroup").values()
+    catalog = group.spec["OfflineStoreConfig"]["DataCatalogConfig"]
+
+    assert group.spec["FeatureDefinitions"] == feature_definitions(load_feed("feeds/bitcoin-fees.yaml"))
+    assert (group.spec["RecordIdentifierFeatureName"], group.spec["EventTimeFeatureName"]) == (
+        "record_id",
+        "event_time",
+    )
+    assert catalog["Database"] == NAMES.glue_database
+    offline = group.spec["OfflineStoreConfig"]["S3StorageConfig"]["S3Uri"]
+    assert f"{offline}/" == NAMES.s3(NAMES.offline_store_prefix)
+
+
+def test_the_rule_passes_the_pollers_events_to_the_queue(declared: list[Resource]) -> None:
+    (rule,) = named(declared, "Rule").values()
+
+    assert json.loads(rule.spec["EventPattern"]) == {
+        "source": [NAMES.event_source],
+        "detail-type": [NAMES.event_detail_type],
+    }
+    assert rule.spec["EventBusName"] == NAMES.bus
+    assert [target["Arn"].split(":")[-1] for target in rule.spec["Targets"]] == [NAMES.queue]
+
+
+def test_a_message_that_always_fails_ends_in_the_dead_letter_queue(declared: list[Resource]) -> None:
+    redrive = json.loads(named(declared, "Queue")[NAMES.queue].spec["RedrivePolicy"])
+
+    assert redrive["deadLetterTargetArn"].split(":")[-1] == NAMES.dead_letter_queue
+
+
+def test_the_archive_holds_one_event_a_line_where_its_readers_look(declared: list[Resource]) -> None:
+    (archive,) = named(declared, "DeliveryStream").values()
+    destination = archive.spec["ExtendedS3DestinationConfiguration"]
+
+    assert archive.spec["KinesisStreamSourceConfiguration"]["KinesisStreamARN"].endswith(f"/{NAMES.events_stream}")
+    assert destination["BucketARN"] == f"arn:aws:s3:::{NAMES.bucket}"
+    assert destination["RoleARN"] == NAMES.role_arn("firehose")
+    assert (destination["Prefix"], destination["CompressionFormat"]) == (NAMES.raw_prefix, "GZIP")
+    assert destination["ProcessingConfiguration"]["Processors"] == [
+        {
+            "Type": "AppendDelimiterToRecord",
+            "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "\\n"}],
+        }
+    ]
+
+
+def test_what_holds_data_is_retained(declared: list[Resource]) -> None:
+    assert {resource.kind.name for resource in declared if resource.retained} == {
+        "Bucket",
+        "Database",
+        "FeatureGroup",
+        "ModelPackageGroup",
+    }
+
+
+def test_every_request_fits_the_apis_model(declared: list[Resource]) -> None:
+    for resource in declared:
+        for request, shape in requests(resource):
+            report = ParamValidator().validate(request, shape)
+            assert not report.has_errors(), f"{resource}: {report.generate_report()}"
+
+
+def requests(resource: Resource) -> Iterator[tuple[Any, Any]]:
+    """The requests that create the resource, with their shapes in botocore's model."""
+    kind, spec = resource.kind, resource.spec
+    for part in kind.parts:
+        if part.field in spec:
+            yield spec[part.field], part.shape(kind.service)
+    body = {name: value for name, value in spec.items() if name in kind.fields}
+    if kind.name == "Queue":
+        body["Attributes"] = {name: value for name, value in spec.items() if name not in kind.fields}
+    if kind.name == "Database":
+        body = {"DatabaseInput": body}
+    yield body, model(kind.service).operation_model(kind.create).input_shape
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part: str) -> None:
+    role = named(declared, "Role")[NAMES.role(part)]
+    own = re.compile(r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$")
+
+    statements = [
+        statement
+        for document in role.spec["InlinePolicies"].values()
+        for statement in json.loads(document)["Statement"]
+    ]
+
+    assert statements
+    for statement in statements:
+        actions = as_list(statement["Action"])
+        assert not [action for action in actions if "*" in action]
+        for resource in as_list(statement["Resource"]):
+            assert own.search(resource) or set(actions) <= SPREAD_OVER_THE_ACCOUNT, statement
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_every_prefix_that_a_policy_names_is_one_of_the_kernels(declared: list[Resource]) -> None:
+    known = {getattr(NAMES, name) for name in dir(NAMES) if name.endswith("_prefix")} | {"raw-errors/"}
+
+    text = "".join(json.dumps(dict(resource.spec)) for resource in declared)
+    used = set(re.findall(rf"{NAMES.bucket}/([a-z-]+/?)", text))
+
+    assert {prefix if prefix.endswith("/") else f"{prefix}/" for prefix in used} <= known
+
+
+def test_the_manifests_are_yaml_before_their_placeholders_are_filled(make_stack: Callable[[str], Stack]) -> None:
+    for file in make_stack("bitcoin-fees").manifests.glob("*.yaml"):
+        assert all(document["kind"] for document in yaml.safe_load_all(file.read_text())), file
