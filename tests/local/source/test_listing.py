@@ -18,7 +18,7 @@ BEGIN = datetime.fromtimestamp(START, UTC)
 visits = st.lists(st.tuples(st.floats(0, 30), st.sampled_from(["whole", "cut", "killed"])), min_size=1, max_size=25)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(visits, st.floats(1.1, 2000), st.integers(2, 150))
 def test_at_a_speed_up_no_more_than_half_a_page_arrives_between_two_whole_answers(simulated, visits, speed, page_size):
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def test_at_a_speed_up_no_more_than_half_a_page_arrives_between_two_whole_answer
         source.listing.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(visits, st.floats(0.5, 20))
 def test_the_ledger_is_the_union_of_the_answers_that_were_sent_whole(simulated, visits, pace):
     with tempfile.TemporaryDirectory() as folder:
