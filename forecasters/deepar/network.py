@@ -43,8 +43,8 @@ warnings.filterwarnings("ignore", "Using a non-tuple sequence for multidimension
 Distribution.set_default_validate_args(False)
 
 THREADS = 1
-"""A second thread gains little on a network this small, and on busy cores the two wait for each other for minutes. A fixed
-count also keeps results the same on every machine: sums in another order round differently."""
+"""A second thread gains little on a network this small, and on busy cores the two wait for each other for minutes. A
+fixed count also keeps results the same on every machine: sums in another order round differently."""
 
 
 class Point(Laplace):  # type: ignore[misc]
