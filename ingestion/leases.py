@@ -110,7 +110,7 @@ class LeaseTable:
 
     def take(self, shard: str, known: Lease | None) -> Lease | None:
         """Takes the shard's lease, if it is still as it was `known`; None when somebody was faster."""
-        condition = "attribute_not_exists(shard)" if known is None else "#counter = :known"
+        condition = "attribute_not_exists(#counter)" if known is None else "#counter = :known"
         values = {} if known is None else {":known": {"N": str(known.counter)}}
         item = self._update(shard, "SET #owner = :me ADD #counter :one", condition, values)
         return self._lease(item) if item else None
