@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.create_models.create_models import ROLES
@@ -33,7 +33,7 @@ def register(
     for entry in verdict["register"]:
         role = entry["role"]
         request = _request(run, entry, trained[ROLES[role]], evaluation, performance[role], commit)
-        arn = _registered(run, request["ModelPackageDescription"]) or _create(request)
+        arn = _registered(run, request["ModelPackageDescription"]) or _create(request, entry["reasons"])
         packages.append({**entry, "algorithm": ROLES[role], "arn": arn})
     return packages
 
@@ -48,9 +48,13 @@ def _registered(run: Run, description: str) -> str | None:
     return next((s["ModelPackageArn"] for s in summaries if s.get("ModelPackageDescription") == description), None)
 
 
-def _create(request: Mapping[str, Any]) -> str:
-    arn = str(aws.client("sagemaker").create_model_package(**request)["ModelPackageArn"])
-    _log.info("registered %s as %s", arn, request["ModelApprovalStatus"])
+def _create(request: Mapping[str, Any], reasons: Sequence[str]) -> str:
+    sagemaker, status = aws.client("sagemaker"), request["ModelApprovalStatus"]
+    arn = str(sagemaker.create_model_package(**request)["ModelPackageArn"])
+    if reasons:
+        why = " ".join(reasons)[:_LONGEST_REASON]
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=why)
+    _log.info("registered %s as %s", arn, status)
     return arn
 
 
@@ -63,7 +67,7 @@ def _request(
     commit: str,
 ) -> dict[str, Any]:
     role = entry["role"]
-    request = {
+    return {
         "ModelPackageGroupName": run.names.model_package_group,
         "ModelPackageDescription": f"{trained['algorithm']} of run {run.id}",
         "ModelApprovalStatus": entry["status"],
@@ -81,8 +85,6 @@ def _request(
         },
         "CustomerMetadataProperties": lineage(run.id, role, trained, evaluation, commit),
     }
-    reasons = " ".join(entry["reasons"])[:_LONGEST_REASON]
-    return {**request, **({"ApprovalDescription": reasons} if reasons else {})}
 
 
 def lineage(
