@@ -71,7 +71,7 @@ def _read_file(file: Path, values: Mapping[str, str]) -> list[Document]:
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{file}: can't be read: {error}") from error
     try:
-        nodes = list(yaml.compose_all(_filled(file, text, values), Loader=yaml.SafeLoader))
+        nodes = list(yaml.compose_all(_filled(file, text, values), Loader=yaml.CSafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

@@ -89,7 +89,7 @@ def test_a_spec_is_read_under_the_apis_own_names(tmp_path: Path) -> None:
             "it.yaml:1: no manifest declares Table sene, which seen refers to",
         ),
         ("tableName: loopcast-${FEED}-seen", "billingMode: PAY_PER_REQUEST", "it.yaml:1: Table needs spec.tableName"),
-        ("kind: Table", "kind: [Table", "it.yaml:3: not YAML: expected ',' or ']', but got ':'"),
+        ("kind: Table", "kind: [Table", "it.yaml:3: not YAML: did not find expected ',' or ']'"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
