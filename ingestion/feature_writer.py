@@ -16,7 +16,7 @@ from ingestion.dead_letters import DeadLetters
 from ingestion.delivery import Pause, until_done
 from ingestion.online import put, stored_minute
 from ingestion.service import Part, run
-from ingestion.stream import Consumer, Record
+from ingestion.stream import Consumer, Record, add_lease_flag
 from loopcast.minute import BadMinute, Minute, parse_minute
 
 WRITES = 8
@@ -89,8 +89,8 @@ def newest_revisions(minutes: Iterable[Minute]) -> list[Minute]:
 
 def work(part: Part, settings: argparse.Namespace) -> None:
     with ThreadPoolExecutor(WRITES, "writes") as pool:
-        Consumer(part, part.names.minutes_stream, lambda: FeatureWriter(part, pool)).run()
+        Consumer(part, part.names.minutes_stream, lambda: FeatureWriter(part, pool), settings.lease_seconds).run()
 
 
 if __name__ == "__main__":
-    run("feature-writer", __doc__ or "", work)
+    run("feature-writer", __doc__ or "", work, add_lease_flag)

@@ -20,7 +20,7 @@ from ingestion.late import BadLate, LateEvent, parse_late
 from ingestion.online import Stored, stored_minute
 from ingestion.records import NewRecord, put_records
 from ingestion.service import Part, run
-from ingestion.stream import Consumer, Record
+from ingestion.stream import Consumer, Record, add_lease_flag
 from loopcast.feed import Feed
 from loopcast.minute import Minute
 
@@ -155,10 +155,11 @@ def work(part: Part, settings: argparse.Namespace) -> None:
     def repairer() -> Repairer:
         return Repairer(part, Archive(part.feed, part.names), settings.patience)
 
-    Consumer(part, part.names.late_stream, repairer).run()
+    Consumer(part, part.names.late_stream, repairer, settings.lease_seconds).run()
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
+    add_lease_flag(parser)
     parser.add_argument(
         "--patience",
         type=float,

@@ -25,6 +25,8 @@ from loopcast.names import Names
 
 GRACE = 5.0
 """How long, in seconds, work in hand is tried again after a stop was asked for."""
+LAST_CALL = 4.0
+"""Seconds after the grace in which a call must have ended."""
 STUCK_AFTER = 300.0
 """A thread that says nothing for so many seconds is stuck: above the longest that one AWS call may take."""
 
@@ -139,13 +141,19 @@ def part_of(name: str, settings: argparse.Namespace) -> Part:
 
 
 def stop_on_signals(stop: Stop) -> None:
-    """A thread waits for the signals: a handler would run in the middle of whatever the main thread does."""
+    """A thread waits for the signals: a handler would run in the middle of whatever the main thread does.
+
+    A call that hangs can't hold the program: what is in hand is not acknowledged, so it comes again.
+    """
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     def wait() -> None:
         log.info("asked to stop", extra={"signal": signal.Signals(signal.sigwait(signals)).name})
         stop.request()
+        time.sleep(GRACE + LAST_CALL)
+        log.error("a call did not end in time: left it alone")
+        os._exit(1)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
 

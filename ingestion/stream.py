@@ -6,6 +6,7 @@ be the same when it is done again.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import secrets
@@ -63,7 +64,7 @@ class Consumer:
         part: Part,
         stream: str,
         make_processor: Callable[[], Processor],
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float,
     ) -> None:
         self._part = part
         self._stream = stream
@@ -107,6 +108,15 @@ class Consumer:
         log.info("took a shard", extra={"shard": shard, "position": lease.position, "of": known and known.owner})
         self._readers[shard] = ShardReader(self._part, self._stream, lease, self._table, self._make_processor())
         self._readers[shard].start()
+
+
+def add_lease_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lease-seconds",
+        type=float,
+        default=LEASE_SECONDS,
+        help=f"a replica without a sign of life for so long loses its shards (default {LEASE_SECONDS:g})",
+    )
 
 
 class ShardReader(threading.Thread):

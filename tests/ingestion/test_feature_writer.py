@@ -129,27 +129,27 @@ def written(world: World, numbers: range) -> bool:
 def test_positions_survive_a_restart(features: World) -> None:
     stream = features.names.minutes_stream
     features.put_records(stream, *(minute(number) for number in range(5)))
-    first = features.start("feature_writer")
+    first = features.start("feature_writer", "--lease-seconds", "2")
     until(lambda: first.metrics().get("loopcast_feature_writer_written_minutes_total") == 5)
     assert first.stop() == 0
     features.put_records(stream, *(minute(number) for number in range(5, 8)))
-    second = features.start("feature_writer")
+    second = features.start("feature_writer", "--lease-seconds", "2")
     until(lambda: written(features, range(8)))
     assert second.metrics()["loopcast_feature_writer_written_minutes_total"] == 3
 
 
 def test_a_writer_killed_with_minutes_in_hand_is_replaced(features: World) -> None:
     stream = features.names.minutes_stream
-    killed = features.start("feature_writer")
+    killed = features.start("feature_writer", "--lease-seconds", "2")
     until(lambda: killed.metrics().get("loopcast_stream_shards_held") == 2)
     features.put_records(stream, *(minute(number) for number in range(30)))
     killed.process.kill()
-    features.start("feature_writer")
+    features.start("feature_writer", "--lease-seconds", "2")
     until(lambda: written(features, range(30)), seconds=60)
 
 
 def test_two_writers_share_the_shards(features: World) -> None:
-    programs = [features.start("feature_writer") for _ in range(2)]
+    programs = [features.start("feature_writer", "--lease-seconds", "2") for _ in range(2)]
     for program in programs:
         until(lambda program=program: program.metrics().get("loopcast_stream_shards_held") == 1, seconds=60)
     stream = features.names.minutes_stream
