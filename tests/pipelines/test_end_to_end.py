@@ -10,9 +10,13 @@ import pytest
 from components.backtest.backtest import backtest
 from components.check_approval.check_approval import approved_package
 from components.create_models.create_models import create_models
-from components.deploy_endpoint.deploy_endpoint import Waiting, deploy, roll_back
+from components.deploy_endpoint.deploy_endpoint import Waiting, deploy, package_model, roll_back
 from components.models import create_model, served_model, served_package
+from components.register.register import register
 from components.run import Refused, read_json
+from components.store_performance.store_performance import store_performance
+from components.train.train import Settings, train
+from components.write_threshold.write_threshold import write_threshold
 from loopcast.aws import client
 from loopcast.clock import Clock
 from pipelines.forecast import forecast
@@ -20,6 +24,7 @@ from tests.components.stack import FIRST_MINUTE, make_run
 from tests.pipelines.conftest import MINUTES, Stack
 
 WAITING = Waiting(0.2, 120, Clock())
+SETTINGS = Settings("ml.m5.large", "", "", 120, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,10 @@ def staging(stack: Stack, built: dict[str, Any], refusals: dict[str, str]) -> di
 
 @pytest.fixture(scope="module")
 def production(stack: Stack, built: dict[str, Any], staging: dict[str, Any]) -> dict[str, Any]:
-    return stack.result("deploy", "p1", "--model-package-arn", built["model_package_arn"], "--stage", "production")
+    described = approved_package(stack.names, built["model_package_arn"], "production")
+    model = package_model(stack.names, described)
+    deploy(stack.names, "production", model, "p1", "ml.m5.large", WAITING)
+    return {"threshold": write_threshold(stack.names, "production", described)}
 
 
 def package(arn: str) -> dict[str, Any]:
@@ -111,10 +119,15 @@ def test_a_report_shows_the_backtest(stack: Stack, built: dict[str, Any]) -> Non
     assert "<svg" in (stack.output("build", "r1") / "report.html").read_text()
 
 
-def test_a_run_started_again_adopts_its_jobs_and_registers_nothing_twice(stack: Stack, built: dict[str, Any]) -> None:
-    before = jobs(stack), packages(stack)
-    again = stack.result("build", "r1")
-    assert again["packages"] == built["packages"]
+def test_steps_started_again_adopt_their_jobs_and_register_nothing_twice(stack: Stack, built: dict[str, Any]) -> None:
+    before, run = (jobs(stack), packages(stack)), make_run(stack.feed, "r1")
+    trained = {name: model.to_json() for name, model in train(run, 1, SETTINGS).items()}
+    assert trained == read_json(run.uri("trained.json"))
+    backtest(run, create_models(run, trained), "ml.m5.large", 120, 0.2)
+    evaluation, verdict = read_json(run.uri("evaluation.json")), read_json(run.uri("verdict.json"))
+    performance = store_performance(run, evaluation, verdict)
+    again = register(run, trained, evaluation, verdict, performance, "")
+    assert [item["arn"] for item in again] == [item["arn"] for item in built["packages"]]
     assert (jobs(stack), packages(stack)) == before
 
 
@@ -147,7 +160,11 @@ def test_the_threshold_is_written_when_the_endpoint_is_healthy_up_or_down(
     stack: Stack, staging: dict[str, Any], production: dict[str, Any]
 ) -> None:
     assert float(stack.parameter("thresholds", "staging")) == pytest.approx(staging["threshold"], rel=1e-4)
-    assert float(stack.parameter("thresholds", "production")) == pytest.approx(staging["threshold"], rel=1e-4)
+    assert float(stack.parameter("thresholds", "production")) == pytest.approx(production["threshold"], rel=1e-4)
+    stack.set_parameter("0.000001", "thresholds", "staging")
+    described = package(staging["model_package_arn"])
+    assert write_threshold(stack.names, "staging", described) == pytest.approx(staging["threshold"])
+    assert float(stack.parameter("thresholds", "staging")) > 0.000001
 
 
 def test_production_serves_the_package_of_staging(
