@@ -143,9 +143,10 @@ class Endpoints:
         self._fleets.setdefault(endpoint, Fleet(endpoint))
         self._run(endpoint, lambda: self._deploy(endpoint, config))
 
-    def weigh(self, endpoint: str, wanted: dict[str, Json]) -> None:
-        """Sets weights and counts, in a thread."""
-        self._run(endpoint, lambda: self._weigh(endpoint, wanted))
+    def weigh(self, endpoint: str, changes: dict[str, Json]) -> None:
+        """Sets weights and counts, by the variants' names, in a thread."""
+        self._change(endpoint, lambda resource: resource.notes.update(wanted=_reweighed(resource, changes)))
+        self._run(endpoint, lambda: self._weigh(endpoint))
 
     def delete(self, endpoint: str) -> None:
         """Stops the endpoint's programs and forgets it, in a thread."""
@@ -164,9 +165,10 @@ class Endpoints:
             log.exception("an endpoint failed within SageMaker", extra={"endpoint": endpoint})
             self._fail(endpoint, f"InternalServerError: {error!r}")
             return
-        # First the store, then the traffic: a server that is killed in between adopts the new programs.
-        self._change(endpoint, lambda resource: _serve(resource, config, variants))
+        # First the traffic, then the store: who reads that the endpoint is in service meets the new variants. A server
+        # that is killed in between finds the old ones still running, and shifts anew.
         before = self._fleets[endpoint].replace(variants, config.get("DataCaptureConfig"))
+        self._change(endpoint, lambda resource: _serve(resource, config, variants))
         fleet.drain(before)
 
     def _fail(self, endpoint: str, reason: str) -> None:
@@ -176,11 +178,12 @@ class Endpoints:
         self._closing.wait(self._context.settings.step_seconds)
         self._change(endpoint, lambda resource: _roll_back(resource, text, "InService"))
 
-    def _weigh(self, endpoint: str, wanted: dict[str, Json]) -> None:
+    def _weigh(self, endpoint: str) -> None:
         self._closing.wait(self._context.settings.step_seconds)
-        changed = self._change(endpoint, lambda resource: _reweigh(resource, wanted))
-        if changed is not None:
-            self._fleets[endpoint].weigh(_weights(changed.document))
+        config = KIND.find(self._context, endpoint).notes["wanted"]
+        one = self._fleets[endpoint]
+        one.weigh({variant["VariantName"]: variant["InitialVariantWeight"] for variant in config["ProductionVariants"]})
+        self._change(endpoint, lambda resource: _serve(resource, config, one.variants))
 
     def _delete(self, endpoint: str) -> None:
         self._closing.wait(self._context.settings.step_seconds)
@@ -196,9 +199,10 @@ class Endpoints:
         notes = resource.notes.get("variants", [])
         adopted = [fleet.adopt(self._context, endpoint, note, running) for note in notes]
         kept = [variant for variant in adopted if variant is not None]
+        kept = kept if len(kept) == len(notes) else []
         fleet.stop_strays(self._context, endpoint, kept, running)
         served = resource.notes.get("served")
-        if kept and len(kept) == len(notes) and served:
+        if kept and served:
             one.replace(kept, served.get("DataCaptureConfig"))
         elif served and status != "Deleting":
             self._run(endpoint, lambda: self._deploy_again(endpoint, served))
@@ -286,6 +290,7 @@ def _begin(context: Context, name: str, status: str) -> Resource:
 
 
 def _serve(resource: Resource, config: Json, variants: list[fleet.Variant]) -> None:
+    """The endpoint serves `config` by `variants` from now on."""
     if resource.document["EndpointStatus"] == "Deleting":
         return
     document = resource.document
@@ -316,7 +321,7 @@ def _summary(variant: Json) -> Json:
 def _capture_summary(config: Json | None) -> Json:
     if config is None:
         return {}
-    enabled = config.get("EnableCapture", False)
+    enabled = config.get("EnableCapture", True)
     summary = {
         "EnableCapture": enabled,
         "CaptureStatus": "Started" if enabled else "Stopped",
@@ -333,18 +338,18 @@ def _roll_back(resource: Resource, reason: str, status: str) -> None:
         resource.document.update(EndpointStatus=status, FailureReason=reason, LastModifiedTime=now())
 
 
-def _reweigh(resource: Resource, wanted: dict[str, Json]) -> None:
-    for variant in resource.document["ProductionVariants"]:
-        change = wanted.get(variant["VariantName"], {})
-        for name in ("Weight", "InstanceCount"):
-            if f"Desired{name}" in change:
-                variant[f"Desired{name}"] = variant[f"Current{name}"] = change[f"Desired{name}"]
-    weights = _weights(resource.document)
-    for note in resource.notes["variants"]:
-        note["weight"] = weights[note["name"]]
-    for variant in resource.notes["served"]["ProductionVariants"]:
-        variant["InitialVariantWeight"] = weights[variant["VariantName"]]
-    resource.document.update(EndpointStatus="InService", LastModifiedTime=now())
+def _reweighed(resource: Resource, changes: dict[str, Json]) -> Json:
+    """The configuration that is served, with other weights and counts."""
+    served: Json = resource.notes["served"]
+    variants = [
+        {**variant, **_initial(changes.get(variant["VariantName"], {}))} for variant in served["ProductionVariants"]
+    ]
+    return {**served, "ProductionVariants": variants}
+
+
+def _initial(change: Json) -> Json:
+    names = {"DesiredWeight": "InitialVariantWeight", "DesiredInstanceCount": "InitialInstanceCount"}
+    return {names[name]: value for name, value in change.items() if name in names}
 
 
 def _weights(document: Json) -> dict[str, float]:

@@ -33,6 +33,9 @@ class ModelError(ServiceError):
 @operation("InvokeEndpoint", service="sagemaker-runtime")
 def invoke_endpoint(context: Context, request: Json) -> Json:
     endpoint = request["EndpointName"]
+    for name in ("InferenceComponentName", "TargetModel", "TargetContainerHostname"):
+        if name in request:
+            raise ValidationError(f"Endpoint {endpoint} has one model a variant: {name} can't be given.")
     fleet = _fleet(context, endpoint)
     try:
         with fleet.take(request.get("TargetVariant")) as variant:

@@ -24,6 +24,7 @@ KIND = Kind(
     taken="Training job names must be unique within an AWS account and region, "
     "and a training job with this name already exists ({arn})",
 )
+_FAULTS = ("AlgorithmError: ", "ClientError: ", "InternalServerError: ")
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading the training image",
@@ -155,9 +156,12 @@ class TrainingJob(Job):
             storage.upload(self.base / "checkpoints", document["CheckpointConfig"]["S3Uri"])
 
     def _reason(self, code: int) -> str:
+        """What the program has written down, with whose fault it is: the built-in algorithms say so themselves."""
         failure = self.base / "output" / "failure"
         said = failure.read_text(errors="replace").strip() if failure.exists() else ""
-        return f"AlgorithmError: {said or 'see the log for more information'}, exit code: {code}"
+        reason = said or "see the log for more information"
+        prefix = "" if reason.startswith(_FAULTS) else "AlgorithmError: "
+        return f"{prefix}{reason}, exit code: {code}"
 
     def _keep_metrics(self) -> None:
         definitions = self.document["AlgorithmSpecification"]["MetricDefinitions"]

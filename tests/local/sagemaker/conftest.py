@@ -24,6 +24,7 @@ from tests.conftest import Service, environment, free_port, running
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny:1"
 ROLE = "arn:aws:iam::000000000000:role/tests"
 BUCKET = "sagemaker-tests"
+STEP_SECONDS = 0.02
 IMAGES = f"""
 images:
   - pattern: "*tiny:*"
@@ -53,7 +54,7 @@ def bucket(aws: Service) -> str:
 def local(aws: Service, bucket: str, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The server that most tests share."""
     endpoint = f"http://127.0.0.1:{free_port()}"
-    flags = ("--images", str(images), "--step-seconds", "0.02", "--grace-seconds", "0.3")
+    flags = ("--images", str(images), "--step-seconds", str(STEP_SECONDS), "--grace-seconds", "0.3")
     with environment(_endpoints(endpoint)), running("local.sagemaker", endpoint, tmp_path_factory.mktemp("s"), *flags):
         yield Service(endpoint, dict(os.environ))
 
@@ -73,7 +74,9 @@ def own_server(aws: Service, bucket: str, images: Path, tmp_path: Path) -> Calla
     """`with own_server(endpoint) as process`: a server over this test's own state, that it can kill and start again."""
 
     def start(endpoint: str, *flags: str) -> AbstractContextManager[Any]:
-        return running("local.sagemaker", endpoint, tmp_path, "--images", str(images), "--step-seconds", "0.02", *flags)
+        return running(
+            "local.sagemaker", endpoint, tmp_path, "--images", str(images), "--step-seconds", str(STEP_SECONDS), *flags
+        )
 
     return start
 
@@ -169,6 +172,52 @@ def trained(sagemaker: Any, name: str, **changes: Any) -> dict[str, Any]:
 def saw(job: dict[str, Any]) -> dict[str, Any]:
     """What the tiny program has written down of its surroundings."""
     return json.loads(unpacked(job["ModelArtifacts"]["S3ModelArtifacts"])["saw.json"])
+
+
+def deploy(sagemaker: Any, name: str, capture: dict[str, Any] | None = None, **weights: float) -> dict[str, Any]:
+    """An endpoint in service with a variant for each weight."""
+    configure(sagemaker, name, capture, **(weights or {"a": 1}))
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    return in_service(sagemaker, name)
+
+
+def configure(
+    sagemaker: Any,
+    name: str,
+    capture: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    **weights: float,
+) -> None:
+    for variant in weights:
+        container = {"Image": IMAGE, "ModelDataUrl": put_model(f"{name}/{variant}.tar.gz", variant)}
+        sagemaker.create_model(
+            ModelName=f"{name}-{variant}",
+            ExecutionRoleArn=ROLE,
+            PrimaryContainer=container | {"Environment": environment or {}},
+        )
+    variants = [
+        {
+            "VariantName": variant,
+            "ModelName": f"{name}-{variant}",
+            "InitialInstanceCount": 1,
+            "InstanceType": "ml.m5.large",
+            "InitialVariantWeight": weight,
+        }
+        for variant, weight in weights.items()
+    ]
+    extra = {"DataCaptureConfig": capture} if capture else {}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **extra)
+
+
+def settled(sagemaker: Any, name: str) -> dict[str, Any] | None:
+    endpoint = sagemaker.describe_endpoint(EndpointName=name)
+    return endpoint if endpoint["EndpointStatus"] in ("InService", "Failed") else None
+
+
+def in_service(sagemaker: Any, name: str) -> dict[str, Any]:
+    endpoint = wait_until(lambda: settled(sagemaker, name))
+    assert endpoint["EndpointStatus"] == "InService", endpoint.get("FailureReason")
+    return endpoint
 
 
 def _endpoints(endpoint: str) -> dict[str, str]:

@@ -8,9 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-BASE = Path(
-    "/opt/ml" if Path("/opt/ml/input").exists() or Path("/opt/ml/model").exists() else os.environ["SAGEMAKER_BASE_DIR"]
-)
+BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 
 
 def train() -> None:
@@ -30,29 +28,38 @@ def _see(hyperparameters: dict[str, str]) -> None:
 
 
 def _do(what: str) -> None:
-    if what == "fail":
-        (BASE / "output" / "failure").write_text("the data is bad")
-        sys.exit(1)
-    if what == "leave-output":
-        (BASE / "output" / "data" / "report.txt").write_text("as it went")
-    if what == "checkpoint":
-        with (BASE / "checkpoints" / "steps.txt").open("a") as file:
-            file.write("a step\n")
-    if what == "sleep":
-        time.sleep(600)
-    if what == "wait-for-file":
-        _wait_for_file()
-    if what == "ignore-sigterm":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("deaf", flush=True)
-        time.sleep(600)
-    if what == "leave-child" and os.fork() == 0:
-        time.sleep(600)
+    deeds = {
+        "succeed": lambda: None,
+        "fail": lambda: _fail("the data is bad", 1),
+        "refuse": lambda: _fail("ClientError: epochs must be positive", 2),
+        "leave-output": lambda: (BASE / "output/data/report.txt").write_text("as it went"),
+        "checkpoint": _checkpoint,
+        "sleep": lambda: time.sleep(600),
+        "wait-for-file": _wait_for_file,
+        "ignore-sigterm": _ignore_sigterm,
+        "leave-child": lambda: os.fork() or time.sleep(600),
+    }
+    deeds[what]()
+
+
+def _fail(reason: str, code: int) -> None:
+    (BASE / "output" / "failure").write_text(reason)
+    sys.exit(code)
+
+
+def _checkpoint() -> None:
+    with (BASE / "checkpoints" / "steps.txt").open("a") as file:
+        file.write("a step\n")
 
 
 def _wait_for_file() -> None:
     while not Path(os.environ["WAIT_FOR"]).exists():
         time.sleep(0.02)
+
+
+def _ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
 
 
 class Model(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ from typing import Any
 
 from local.sagemaker.images import CHECKOUT
 from tests.conftest import Service
-from tests.local.sagemaker.conftest import IMAGE, ROLE, ended, put, put_model, training_job, wait_until
+from tests.local.sagemaker.conftest import IMAGE, ROLE, deploy, ended, put, training_job
 
 BIN = CHECKOUT / ".venv" / "sagemaker" / "bin"
 
@@ -26,26 +26,19 @@ def test_the_sdk_trains_deploys_and_asks_a_model(local: Service, bucket: str, na
     }
 
 
-def test_the_aws_command_trains_deploys_and_asks_a_model(
+def test_the_aws_command_trains_and_asks_a_model(
     local: Service, sagemaker_client: Any, name: str, tmp_path: Path
 ) -> None:
     _aws(local, "sagemaker", "create-training-job", "--cli-input-json", json.dumps(training_job(name)))
     ended(sagemaker_client, "training", name)
     job = _aws(local, "sagemaker", "describe-training-job", "--training-job-name", name)
     assert job["TrainingJobStatus"] == "Completed"
-    container = {"Image": IMAGE, "ModelDataUrl": put_model(f"{name}.tar.gz", "m")}
-    sagemaker_client.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
-    variant = f"VariantName=v,ModelName={name},InitialInstanceCount=1,InstanceType=ml.m5.large"
-    config = ("--endpoint-config-name", name)
-    _aws(local, "sagemaker", "create-endpoint-config", *config, "--production-variants", variant)
-    _aws(local, "sagemaker", "create-endpoint", "--endpoint-name", name, *config)
-    wait_until(lambda: sagemaker_client.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
-    body = tmp_path / "body"
+    deploy(sagemaker_client, name, a=1)
+    body, answer = tmp_path / "body", tmp_path / "answer"
     body.write_text("hello")
-    answer = tmp_path / "answer"
     invoke = ("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", f"fileb://{body}", str(answer))
-    assert _aws(local, *invoke)["InvokedProductionVariant"] == "v"
-    assert answer.read_text() == "m/:hello"
+    assert _aws(local, *invoke)["InvokedProductionVariant"] == "a"
+    assert answer.read_text() == "a/:hello"
 
 
 def _aws(local: Service, *arguments: str) -> dict[str, Any]:

@@ -12,18 +12,30 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.sagemaker.conftest import BUCKET, IMAGE, ROLE, get, keys, put_model, wait_until
+from tests.local.sagemaker.conftest import (
+    BUCKET,
+    IMAGE,
+    ROLE,
+    configure,
+    deploy,
+    get,
+    in_service,
+    keys,
+    put_model,
+    settled,
+    wait_until,
+)
 
 
 def test_an_endpoint_answers_with_its_variant_and_content_type(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name)
+    deploy(sagemaker_client, name)
     answer = runtime.invoke_endpoint(EndpointName=name, Body=b"hi", ContentType="text/csv", Accept="text/csv")
     assert answer["Body"].read() == b"a/:hi"
     assert (answer["InvokedProductionVariant"], answer["ContentType"]) == ("a", "text/csv")
 
 
 def test_an_endpoint_tells_what_it_serves(sagemaker_client: Any, name: str) -> None:
-    endpoint = _deploy(sagemaker_client, name)
+    endpoint = deploy(sagemaker_client, name)
     assert endpoint["EndpointConfigName"] == name
     assert endpoint["ProductionVariants"][0]["VariantName"] == "a"
     assert endpoint["ProductionVariants"][0]["CurrentWeight"] == 1.0
@@ -34,7 +46,7 @@ def test_an_endpoint_tells_what_it_serves(sagemaker_client: Any, name: str) -> N
 def test_a_models_error_keeps_its_status(
     sagemaker_client: Any, runtime: Any, name: str, body: bytes, status: int, whose: str
 ) -> None:
-    _deploy(sagemaker_client, name)
+    deploy(sagemaker_client, name)
     with pytest.raises(ClientError, match=f"Received {whose} error \\({status}\\) from primary") as error:
         runtime.invoke_endpoint(EndpointName=name, Body=body)
     answer = error.value.response
@@ -45,13 +57,13 @@ def test_a_models_error_keeps_its_status(
 def test_an_unknown_endpoint_or_variant_is_refused(sagemaker_client: Any, runtime: Any, name: str) -> None:
     with pytest.raises(ClientError, match=f"Endpoint {name} of account .* not found"):
         runtime.invoke_endpoint(EndpointName=name, Body=b"")
-    _deploy(sagemaker_client, name)
+    deploy(sagemaker_client, name)
     with pytest.raises(ClientError, match="Variant zzz was not found"):
         runtime.invoke_endpoint(EndpointName=name, Body=b"", TargetVariant="zzz")
 
 
 def test_variants_share_requests_by_weight(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name, a=1, b=0)
+    deploy(sagemaker_client, name, a=1, b=0)
     assert _variants(runtime, name, 20) == {"a": 20}
     sagemaker_client.update_endpoint_weights_and_capacities(
         EndpointName=name,
@@ -60,7 +72,7 @@ def test_variants_share_requests_by_weight(sagemaker_client: Any, runtime: Any, 
             {"VariantName": "b", "DesiredWeight": 3, "DesiredInstanceCount": 2},
         ],
     )
-    endpoint = _in_service(sagemaker_client, name)
+    endpoint = in_service(sagemaker_client, name)
     assert [variant["CurrentWeight"] for variant in endpoint["ProductionVariants"]] == [0, 3]
     assert _variants(runtime, name, 20) == {"b": 20}
     answer = runtime.invoke_endpoint(EndpointName=name, Body=b"x", TargetVariant="a")
@@ -68,7 +80,7 @@ def test_variants_share_requests_by_weight(sagemaker_client: Any, runtime: Any, 
 
 
 def test_an_update_drops_no_request(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name)
+    deploy(sagemaker_client, name)
     before = _processes_of(name)
     answers: list[str] = []
     done = threading.Event()
@@ -81,10 +93,10 @@ def test_an_update_drops_no_request(sagemaker_client: Any, runtime: Any, name: s
     asking = [threading.Thread(target=ask) for _ in range(3)]
     for thread in asking:
         thread.start()
-    _configure(sagemaker_client, f"{name}-2", b=1)
+    configure(sagemaker_client, f"{name}-2", b=1)
     sagemaker_client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-2")
     assert sagemaker_client.describe_endpoint(EndpointName=name)["EndpointStatus"] in ("Updating", "InService")
-    assert _in_service(sagemaker_client, name)["EndpointConfigName"] == f"{name}-2"
+    assert in_service(sagemaker_client, name)["EndpointConfigName"] == f"{name}-2"
     wait_until(lambda: not before & _processes_of(name))
     wait_until(lambda: answers[-1] == "b")
     done.set()
@@ -94,26 +106,26 @@ def test_an_update_drops_no_request(sagemaker_client: Any, runtime: Any, name: s
 
 
 def test_a_failed_update_goes_on_serving_what_was_served(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name)
-    _configure(sagemaker_client, f"{name}-2", environment={"CRASH": "yes"}, b=1)
+    deploy(sagemaker_client, name)
+    configure(sagemaker_client, f"{name}-2", environment={"CRASH": "yes"}, b=1)
     sagemaker_client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-2")
-    endpoint = _in_service(sagemaker_client, name)
+    endpoint = in_service(sagemaker_client, name)
     assert endpoint["EndpointConfigName"] == name
     assert "this model can't be loaded" in endpoint["FailureReason"]
     assert _variants(runtime, name, 3) == {"a": 3}
 
 
 def test_an_endpoint_whose_model_does_not_start_fails_with_a_reason(sagemaker_client: Any, name: str) -> None:
-    _configure(sagemaker_client, name, environment={"CRASH": "yes"}, a=1)
+    configure(sagemaker_client, name, environment={"CRASH": "yes"}, a=1)
     sagemaker_client.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    endpoint = wait_until(lambda: _settled(sagemaker_client, name))
+    endpoint = wait_until(lambda: settled(sagemaker_client, name))
     assert endpoint["EndpointStatus"] == "Failed"
     assert "this model can't be loaded" in endpoint["FailureReason"]
     assert not _processes_of(name)
 
 
 def test_a_program_that_dies_is_started_again(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name)
+    deploy(sagemaker_client, name)
     with pytest.raises(ClientError, match="ModelError"):
         runtime.invoke_endpoint(EndpointName=name, Body=b"die")
 
@@ -128,20 +140,31 @@ def test_a_program_that_dies_is_started_again(sagemaker_client: Any, runtime: An
 
 
 def test_a_deleted_endpoint_leaves_no_process(sagemaker_client: Any, name: str) -> None:
-    _deploy(sagemaker_client, name, a=1, b=1)
+    deploy(sagemaker_client, name, a=1, b=1)
     assert len(_processes_of(name)) >= 2
-    sagemaker_client.delete_endpoint(EndpointName=name)
-    wait_until(lambda: not sagemaker_client.list_endpoints(NameContains=name)["Endpoints"])
+    _delete(sagemaker_client, name)
     assert not _processes_of(name)
 
 
-def test_an_endpoint_that_is_changing_is_not_changed_again(sagemaker_client: Any, name: str) -> None:
-    _configure(sagemaker_client, name, environment={"SICK": "yes"}, a=1)
-    sagemaker_client.create_endpoint(EndpointName=name, EndpointConfigName=name)
+def test_an_endpoint_tells_what_happens_to_it(sagemaker_client: Any, runtime: Any, name: str) -> None:
+    def status() -> str:
+        return sagemaker_client.describe_endpoint(EndpointName=name)["EndpointStatus"]
+
+    configure(sagemaker_client, f"{name}-sick", environment={"SICK": "yes"}, a=1)  # its /ping never answers 200
+    sagemaker_client.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-sick")
+    assert status() == "Creating"
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
-        sagemaker_client.update_endpoint(EndpointName=name, EndpointConfigName=name)
-    sagemaker_client.delete_endpoint(EndpointName=name)
-    wait_until(lambda: not sagemaker_client.list_endpoints(NameContains=name)["Endpoints"])
+        sagemaker_client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-sick")
+    _delete(sagemaker_client, name)
+    deploy(sagemaker_client, name)
+    assert status() == "InService"
+    sagemaker_client.update_endpoint(EndpointName=name, EndpointConfigName=f"{name}-sick")
+    assert status() == "Updating"
+    assert _variants(runtime, name, 3) == {"a": 3}
+    _delete(sagemaker_client, name)
+    with pytest.raises(ClientError, match="Could not find endpoint"):
+        status()
+    assert not _processes_of(name)
 
 
 def test_a_model_from_a_package_is_served(sagemaker_client: Any, runtime: Any, name: str) -> None:
@@ -167,13 +190,13 @@ def test_a_model_from_a_package_is_served(sagemaker_client: Any, runtime: Any, n
     variant = {"VariantName": "v", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker_client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     sagemaker_client.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    _in_service(sagemaker_client, name)
+    in_service(sagemaker_client, name)
     body = runtime.invoke_endpoint(EndpointName=name, Body=b"x")["Body"].read()
     assert body == b"packaged/of the model:x"
 
 
 def test_what_was_asked_and_answered_is_captured(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name, capture=_capture(name, JsonContentTypes=["application/json"]))
+    deploy(sagemaker_client, name, capture=_capture(name, JsonContentTypes=["application/json"]))
     answer = {"ContentType": "application/json", "Accept": "application/json", "EndpointName": name}
     for number in range(3):
         runtime.invoke_endpoint(Body=str(number).encode(), InferenceId=f"id-{number}", **answer)
@@ -194,7 +217,7 @@ def test_what_was_asked_and_answered_is_captured(sagemaker_client: Any, runtime:
 
 
 def test_other_content_types_are_captured_in_base64(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name, capture=_capture(name))
+    deploy(sagemaker_client, name, capture=_capture(name))
     runtime.invoke_endpoint(EndpointName=name, Body=b"\xff", ContentType="image/png")
     record = wait_until(lambda: _captured(name))[0]
     asked = record["captureData"]["endpointInput"]
@@ -202,7 +225,7 @@ def test_other_content_types_are_captured_in_base64(sagemaker_client: Any, runti
 
 
 def test_captured_data_lies_by_the_hour(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    _deploy(sagemaker_client, name, capture=_capture(name))
+    deploy(sagemaker_client, name, capture=_capture(name))
     runtime.invoke_endpoint(EndpointName=name, Body=b"x")
     key = wait_until(lambda: keys(f"{name}/captured/"))[0]
     folder, _, file = key.rpartition("/")
@@ -212,60 +235,19 @@ def test_captured_data_lies_by_the_hour(sagemaker_client: Any, runtime: Any, nam
 
 
 def test_a_sample_of_nothing_captures_nothing(sagemaker_client: Any, runtime: Any, name: str) -> None:
-    endpoint = _deploy(sagemaker_client, name, capture=_capture(name) | {"InitialSamplingPercentage": 0})
+    endpoint = deploy(sagemaker_client, name, capture=_capture(name) | {"InitialSamplingPercentage": 0})
     assert endpoint["DataCaptureConfig"]["CurrentSamplingPercentage"] == 0
     other = f"{name}-all"
-    _deploy(sagemaker_client, other, capture=_capture(other))
+    deploy(sagemaker_client, other, capture=_capture(other))
     runtime.invoke_endpoint(EndpointName=name, Body=b"x")
     runtime.invoke_endpoint(EndpointName=other, Body=b"x")
     wait_until(lambda: _captured(other))
     assert not _captured(name)
 
 
-def _deploy(sagemaker: Any, name: str, capture: dict[str, Any] | None = None, **weights: float) -> dict[str, Any]:
-    """An endpoint in service with a variant for each weight."""
-    _configure(sagemaker, name, capture, **(weights or {"a": 1}))
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    return _in_service(sagemaker, name)
-
-
-def _configure(
-    sagemaker: Any,
-    name: str,
-    capture: dict[str, Any] | None = None,
-    environment: dict[str, str] | None = None,
-    **weights: float,
-) -> None:
-    for variant in weights:
-        container = {"Image": IMAGE, "ModelDataUrl": put_model(f"{name}/{variant}.tar.gz", variant)}
-        sagemaker.create_model(
-            ModelName=f"{name}-{variant}",
-            ExecutionRoleArn=ROLE,
-            PrimaryContainer=container | {"Environment": environment or {}},
-        )
-    variants = [
-        {
-            "VariantName": variant,
-            "ModelName": f"{name}-{variant}",
-            "InitialInstanceCount": 1,
-            "InstanceType": "ml.m5.large",
-            "InitialVariantWeight": weight,
-        }
-        for variant, weight in weights.items()
-    ]
-    extra = {"DataCaptureConfig": capture} if capture else {}
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **extra)
-
-
-def _settled(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    endpoint = sagemaker.describe_endpoint(EndpointName=name)
-    return endpoint if endpoint["EndpointStatus"] in ("InService", "Failed") else None
-
-
-def _in_service(sagemaker: Any, name: str) -> dict[str, Any]:
-    endpoint = wait_until(lambda: _settled(sagemaker, name))
-    assert endpoint["EndpointStatus"] == "InService", endpoint.get("FailureReason")
-    return endpoint
+def _delete(sagemaker: Any, name: str) -> None:
+    sagemaker.delete_endpoint(EndpointName=name)
+    wait_until(lambda: not sagemaker.list_endpoints(NameContains=name)["Endpoints"])
 
 
 def _variants(runtime: Any, name: str, count: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from loopcast import aws as kernel
 from tests.local.sagemaker.conftest import (
     BUCKET,
+    STEP_SECONDS,
     channel,
     ended,
     get,
@@ -74,6 +75,8 @@ def test_a_job_tells_its_states_in_order_with_their_times(sagemaker_client: Any,
     assert [t["Status"] for t in transitions] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     times = [moment for t in transitions for moment in (t["StartTime"], t["EndTime"])]
     assert times == sorted(times)
+    lengths = {t["Status"]: (t["EndTime"] - t["StartTime"]).total_seconds() for t in transitions}
+    assert all(lengths[status] >= STEP_SECONDS for status in ("Starting", "Downloading", "Uploading"))
     assert job["CreationTime"] <= job["TrainingStartTime"] <= job["TrainingEndTime"] <= job["LastModifiedTime"]
     assert job["BillableTimeInSeconds"] >= 1
 
@@ -82,6 +85,11 @@ def test_a_failure_file_is_the_reason_of_the_failure(sagemaker_client: Any, name
     job = trained(sagemaker_client, name, HyperParameters={"do": "fail"})
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
     assert job["FailureReason"] == "AlgorithmError: the data is bad, exit code: 1"
+
+
+def test_a_failure_file_that_names_the_fault_itself_is_taken_as_it_is(sagemaker_client: Any, name: str) -> None:
+    job = trained(sagemaker_client, name, HyperParameters={"do": "refuse"})
+    assert job["FailureReason"] == "ClientError: epochs must be positive, exit code: 2"
 
 
 def test_what_a_program_leaves_beside_its_model_becomes_output_tar_gz(sagemaker_client: Any, name: str) -> None:
