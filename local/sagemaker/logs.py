@@ -37,7 +37,7 @@ class LogShipper:
             for first in range(0, len(lines), _BATCH):
                 self._put(lines[first : first + _BATCH])
             self._position.write_text(str(position))
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, OSError) as error:  # OSError: the folder was deleted meanwhile
             self._broken = True
             log.warning("a log can't be sent", extra={"group": self._group, "reason": str(error)})
 
