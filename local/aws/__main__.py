@@ -80,7 +80,9 @@ def _ministack_settings(port: int, state: Path) -> dict[str, str]:
 def _log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # ministack tells of every request at INFO.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("local").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

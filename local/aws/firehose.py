@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
+from prometheus_client import Counter
 
 from local.aws.record_log import NewRecord, Record, RecordLog
 from local.aws.services import Services
@@ -38,6 +39,8 @@ _DELIMITER = "AppendDelimiterToRecord"
 _DEFAULT_HINTS = {"SizeInMBs": 5, "IntervalInSeconds": 300}
 
 log = logging.getLogger(__name__)
+_RECORDS = Counter("aws_firehose_records", "Records delivered to S3", ["delivery_stream"])
+_OBJECTS = Counter("aws_firehose_objects", "Objects that hold them", ["delivery_stream"])
 
 
 @dataclass
@@ -259,6 +262,8 @@ class Firehose:
         else:
             self._count(delivery, "DataReadFromKinesisStream.", len(buffer.records), buffer.size)
         self._count(delivery, "DeliveryToS3.", len(buffer.records), buffer.size)
+        _RECORDS.labels(delivery.name).inc(len(buffer.records))
+        _OBJECTS.labels(delivery.name).inc()
 
     def _count(self, delivery: Delivery, prefix: str, records: int, size: int) -> None:
         dimensions = {"DeliveryStreamName": delivery.name}

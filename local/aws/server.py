@@ -7,16 +7,17 @@ import contextlib
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 from hypercorn.asyncio import serve as serve_asgi
 from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import persistence
 
-from local.aws import athena
+from local.aws import athena, eventbridge
 from local.aws.firehose import Firehose
 from local.aws.kinesis import Kinesis
 from local.aws.record_log import RecordLog
@@ -31,8 +32,12 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _EXPIRY_INTERVAL = 60.0
 _SETTLE = 1.0
-_CHANGES_RESOURCES = re.compile(rb"\.(Create|Delete|Update|Put)(?!Item|Message|Record|Events|MetricData|LogEvents)")
-_HEALTH = ("/healthz", "/readyz")
+_CHANGES_RESOURCES = re.compile("(Create|Delete|Update|Put)(?!Item|Message|Record|Events|MetricData|LogEvents)")
+_OWN_PATHS: Mapping[str, Callable[[], bytes]] = {
+    "/healthz": lambda: b"ok\n",
+    "/readyz": lambda: b"ok\n",
+    "/metrics": prometheus_client.generate_latest,
+}
 
 
 async def serve(listener: socket.socket, state: Path, snapshot_interval: float, clock: Clock) -> None:
@@ -42,7 +47,7 @@ async def serve(listener: socket.socket, state: Path, snapshot_interval: float, 
     """
     snapshots = Snapshots(state / "snapshots")
     persistence.STATE_DIR = str(snapshots.newest())
-    ministack.save_all = snapshots.write
+    ministack.save_all = snapshots.write_last
     changed = asyncio.Event()
     stop = _stop_signal()
     async with (
@@ -55,6 +60,7 @@ async def serve(listener: socket.socket, state: Path, snapshot_interval: float, 
 @contextlib.asynccontextmanager
 async def _our_services(state: Path, clock: Clock) -> AsyncIterator[Services]:
     athena.install()
+    eventbridge.install()
     services = Services()
     records = RecordLog(state / "records.sqlite")
     kinesis = Kinesis(services.kinesis, records)
@@ -115,9 +121,10 @@ def _watched(application: Application, changed: asyncio.Event) -> Application:
     """`application`, which answers health checks too and sets `changed` after a request that changes resources."""
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in _HEALTH:
+        own = _OWN_PATHS.get(scope["path"]) if scope["type"] == "http" else None
+        if own is not None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"ok\n"})
+            await send({"type": "http.response.body", "body": own()})
             return
         await application(scope, receive, send)
         if scope["type"] == "http" and changes_resources(scope):
@@ -128,8 +135,13 @@ def _watched(application: Application, changed: asyncio.Event) -> Application:
 
 def changes_resources(scope: Message) -> bool:
     """Whether the request makes, changes or deletes a resource, rather than data in one."""
-    target = dict(scope["headers"]).get(b"x-amz-target")
-    if target is not None:
-        return _CHANGES_RESOURCES.search(target) is not None
-    of_a_bucket = scope["path"].strip("/").count("/") == 0
-    return scope["method"] in ("PUT", "DELETE") and of_a_bucket
+    headers = dict(scope["headers"])
+    path = scope["path"].strip("/")
+    operation = headers[b"x-amz-target"].rpartition(b".")[2].decode() if b"x-amz-target" in headers else ""
+    if "/operation/" in path:
+        operation = path.rpartition("/")[2]
+    if operation:
+        return _CHANGES_RESOURCES.match(operation) is not None
+    # What a form asks for (IAM speaks so) is in its body; and S3's buckets are paths of one part.
+    is_form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+    return is_form or (scope["method"] in ("PUT", "DELETE") and "/" not in path)

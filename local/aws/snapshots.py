@@ -12,16 +12,20 @@ import json
 import logging
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ministack.core.persistence import _json_default, _state_format_version
+from prometheus_client import Summary
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+_SECONDS = Summary("aws_snapshot_seconds", "Time to write a snapshot")
 
 States = Mapping[str, Callable[[], Any]]
 
@@ -32,10 +36,22 @@ class Snapshots:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._child = 0
+        self._stopped = False
+        self._child_ended = threading.Event()
+        self._child_ended.set()
 
     def newest(self) -> Path:
         """The newest complete snapshot; a folder that isn't there when there is none."""
         return max(self._complete(), default=self._folder / "none")
+
+    def write_last(self, states: States) -> None:
+        """Writes the snapshot of a server that stops, in the place of one that a child may be writing."""
+        if not self._child_ended.is_set():
+            self._stopped = True
+            os.kill(self._child, signal.SIGKILL)
+            self._child_ended.wait()
+        self.write(states)
 
     def write(self, states: States) -> None:
         """Writes what each function in `states` (by service) returns, then drops the older snapshots."""
@@ -52,12 +68,20 @@ class Snapshots:
 
     async def write_in_child(self, states: States) -> None:
         """Writes a snapshot of this moment from a child process; returns when it is done."""
-        child = os.fork()
-        if child == 0:
+        started = time.perf_counter()
+        self._child_ended.clear()
+        self._child = os.fork()
+        if self._child == 0:
             self._write_and_exit(states)
-        status = await asyncio.to_thread(os.waitpid, child, 0)
-        if status[1] != 0:
-            log.error("a snapshot failed", extra={"status": status[1]})
+        status = await asyncio.to_thread(self._await_child)
+        if status != 0 and not self._stopped:
+            log.error("a snapshot failed", extra={"status": status})
+        _SECONDS.observe(time.perf_counter() - started)
+
+    def _await_child(self) -> int:
+        _, status = os.waitpid(self._child, 0)
+        self._child_ended.set()
+        return status
 
     def _write_and_exit(self, states: States) -> None:
         """What the child does: it must not return into the server's own code, nor hold its sockets open."""

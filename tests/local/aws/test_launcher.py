@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ def test_a_stopped_server_comes_back_with_all_it_had(tmp_path: Path, aws: Servic
         assert server.wait(20) == 0
     with running("local.aws", endpoint, tmp_path):
         assert content(endpoint) == FILLED
+
+
+def test_a_server_that_stops_amid_a_snapshot_loses_nothing(tmp_path: Path, aws: Service) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    sqs = clients(endpoint)[3]
+    with running("local.aws", endpoint, tmp_path, "--snapshot-interval", "0.001"):
+        url = sqs.create_queue(QueueName="big")["QueueUrl"]
+        for _ in range(40):  # 10 MB, so that a snapshot takes a while
+            sqs.send_message(QueueUrl=url, MessageBody="x" * 250_000)
+    with running("local.aws", endpoint, tmp_path):
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        assert found["Attributes"]["ApproximateNumberOfMessages"] == "40"
 
 
 def test_a_killed_server_comes_back_with_its_last_snapshot(tmp_path: Path, aws: Service) -> None:
@@ -101,6 +114,17 @@ def test_requests_that_change_resources_are_told_from_those_that_change_data() -
     assert not any(map(changes, data))
     assert changes_resources({"headers": [], "method": "PUT", "path": "/bucket"})
     assert not changes_resources({"headers": [], "method": "PUT", "path": "/bucket/key"})
+    cloudwatch = {"headers": [], "method": "POST", "path": "/service/GraniteServiceVersion20100801/operation/"}
+    assert changes_resources(cloudwatch | {"path": cloudwatch["path"] + "PutMetricAlarm"})
+    assert not changes_resources(cloudwatch | {"path": cloudwatch["path"] + "PutMetricData"})
+    form = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
+    assert changes_resources({"headers": [form], "method": "POST", "path": "/"})  # IAM's
+
+
+def test_the_server_tells_its_health_and_its_metrics(aws: Service) -> None:
+    for path, word in (("healthz", "ok"), ("readyz", "ok"), ("metrics", "aws_snapshot_seconds")):
+        with urllib.request.urlopen(f"{aws.endpoint}/{path}", timeout=10) as answer:
+            assert word in answer.read().decode()
 
 
 FILLED = {"object": b"body", "empty bucket": True, "item": "2", "records": [b"data"], "queues": 1, "parameter": "3"}
