@@ -1,7 +1,5 @@
 """The build pipeline: from the feature store to a judged model in the registry."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components.backtest.component import backtest
@@ -33,8 +31,8 @@ def build(
     empirical_image: str = "",
     max_seconds: int = 3600,
     poll_interval: float = 15.0,
-) -> dict[str, Any]:
-    """Builds a model.
+) -> str:
+    """Builds a model, and returns the address of what came of it.
 
     Args:
         feed: the feed file's text.
@@ -101,5 +99,5 @@ def build(
             commit=commit,
         )
     )
-    result: dict[str, Any] = registered.output
+    result: str = registered.output
     return result

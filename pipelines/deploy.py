@@ -1,7 +1,5 @@
 """The deploy pipeline: from an approved model package to a healthy endpoint of a stage."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components.check_approval.component import check_approval
@@ -23,8 +21,8 @@ def deploy(
     instance_type: str = "ml.m5.large",
     max_seconds: int = 1800,
     poll_interval: float = 15.0,
-) -> dict[str, Any]:
-    """Deploys a model.
+) -> str:
+    """Deploys a model, and returns the address of what came of it.
 
     Args:
         feed: the feed file's text.
@@ -62,5 +60,5 @@ def deploy(
             feed=feed, run_id=run_id, endpoint=checked.output, model_package_arn=model_package_arn, stage=stage
         )
     )
-    result: dict[str, Any] = written.outputs["Output"]
+    result: str = written.outputs["Output"]
     return result

@@ -23,7 +23,7 @@ from kfp import local
 from pythonjsonlogger.json import JsonFormatter
 
 from components.jobs import stop_jobs
-from components.run import Refused, open_run
+from components.run import Refused, open_run, read_json
 from loopcast.feed import FeedError, load_feed
 from pipelines.compile import PIPELINES
 from pipelines.progress import Progress
@@ -71,7 +71,7 @@ def run(name: str, arguments: dict[str, Any], output: Path, progress: Progress) 
     with contextlib.redirect_stdout(progress), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You may be attemping to run a task that uses custom", RuntimeWarning)
         try:
-            return dict(PIPELINES[name](**arguments).outputs["Output"])
+            return dict(read_json(PIPELINES[name](**arguments).outputs["Output"]))
         except RuntimeError as error:
             if not progress.failed:
                 raise

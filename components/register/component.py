@@ -8,8 +8,8 @@ from components.step import component
 @component
 def register(
     feed: str, run_id: str, trained: str, evaluation: str, verdict: str, performance: dict[str, Any], commit: str
-) -> dict[str, Any]:
-    """Returns the run's result, which is at runs/<run-id>/result.json as well."""
+) -> str:
+    """Returns the address of the run's result, runs/<run-id>/result.json."""
     from components.register.register import register
     from components.register.result import result
     from components.run import open_run, read_json, write_json
@@ -17,6 +17,4 @@ def register(
     run = open_run(feed, run_id)
     judged = read_json(evaluation)
     packages = register(run, read_json(trained), judged, read_json(verdict), performance, commit)
-    outcome = result(judged, packages)
-    write_json(run.uri("result.json"), outcome)
-    return outcome
+    return write_json(run.uri("result.json"), result(judged, packages))

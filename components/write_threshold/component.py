@@ -1,7 +1,5 @@
 """Step: write the stage's threshold, once its endpoint is healthy."""
 
-from typing import Any
-
 from kfp.dsl import Metrics, Output
 
 from components.step import component
@@ -10,9 +8,9 @@ from components.step import component
 @component
 def write_threshold(
     feed: str, run_id: str, endpoint: str, model_package_arn: str, stage: str, metrics: Output[Metrics]
-) -> dict[str, Any]:
-    """Returns what the deployment came to."""
-    from components.run import open_run
+) -> str:
+    """Returns the address of what the deployment came to, runs/<run-id>/<stage>.json."""
+    from components.run import open_run, write_json
     from components.write_threshold.write_threshold import write_threshold
     from loopcast import aws
 
@@ -20,7 +18,7 @@ def write_threshold(
     package = aws.client("sagemaker").describe_model_package(ModelPackageName=model_package_arn)
     limit = write_threshold(run.names, stage, package)
     metrics.log_metric("threshold", limit)
-    return {
+    outcome = {
         "run_id": run_id,
         "feed": run.feed.name,
         "stage": stage,
@@ -28,3 +26,4 @@ def write_threshold(
         "model_package_arn": model_package_arn,
         "threshold": limit,
     }
+    return write_json(run.uri(f"{stage}.json"), outcome)
