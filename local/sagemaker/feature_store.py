@@ -22,7 +22,7 @@ KIND = Kind(
     missing="Resource Not Found: Amazon SageMaker can't find a FeatureGroup with name {name}",
     taken="Resource Already Exists: FeatureGroup with name {name} already exists. Choose a different name.",
 )
-_FLUSH_INTERVAL = 2.0
+_FLUSH_INTERVAL = 1.0
 _EVENT_TIME_TYPES = ("String", "Fractional")
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def has_table(document: Json) -> bool:
 @service
 class FeatureStore:
     """Carries feature groups from Creating to Created and from Deleting to nothing, and writes what waits for the
-    offline store every two seconds, and at the end."""
+    offline store every second, and at the end."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

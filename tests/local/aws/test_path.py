@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack.services import eventbridge as ministack_eventbridge
 
+from local.aws import eventbridge
 from loopcast.aws import client
 from tests.conftest import Service
 from tests.local.aws.waiting import until
@@ -67,6 +69,14 @@ def test_only_what_matches_the_rule_is_queued(queue: str) -> None:
     publish({"n": 1}, source="another")
     publish({"n": 2})
     assert [body["detail"] for body in receive(queue, 1)] == [{"n": 2}]
+
+
+def test_published_events_are_not_kept() -> None:
+    eventbridge.install()
+    entry = {"Source": "loopcast.poller", "DetailType": "events", "Detail": "{}"}
+    status, _, _ = ministack_eventbridge._put_events({"Entries": [entry]})
+    assert status == 200
+    assert not ministack_eventbridge._events_log_list()
 
 
 def test_a_message_that_is_not_deleted_comes_again(queue: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_the_newest_write_wins_in_a_query_and_deletions_are_marked(group: Group)
             FROM {table}) WHERE place = 1 AND NOT is_deleted"""
     until(lambda: group.query("SELECT count(*) FROM {table}") == [("4",)])
     assert group.query(newest) == [("a", "2")]
+
+
+def test_both_stores_agree_with_each_other_whatever_order_records_come_in(group: Group) -> None:
+    chance = random.Random(1)
+    newest: dict[str, tuple[str, str]] = {}
+    for count in range(150):
+        record_id = f"a#{chance.randrange(10)}"
+        event_time = f"2026-11-{chance.randrange(1, 29):02d}T{chance.randrange(24):02d}:00:00.{count:03d}Z"
+        group.put(record_id=record_id, event_time=event_time, count=str(count))
+        newest[record_id] = max(newest.get(record_id, ("", "")), (event_time, str(count)))
+    sql = """SELECT record_id, max(event_time), max_by("count", event_time) FROM {table} GROUP BY 1 ORDER BY 1"""
+    until(lambda: group.query("SELECT count(*) FROM {table}") == [("150",)])
+    assert group.query(sql) == [(record_id, *newest[record_id]) for record_id in sorted(newest)]
+    for record_id, (event_time, value) in newest.items():
+        assert group.get(record_id) == {"record_id": record_id, "event_time": event_time, "count": value}
 
 
 def test_a_later_batch_of_an_hour_leaves_the_earlier_one(group: Group) -> None:
