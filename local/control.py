@@ -16,6 +16,9 @@ class Source(Protocol):
     def now(self) -> datetime:
         """The event time up to which events have arrived."""
 
+    def began(self) -> datetime:
+        """The event time at which events began."""
+
     def set_speed(self, speed: float) -> None: ...
 
     def hold(self) -> None:
@@ -36,6 +39,9 @@ class ReplayedSource:
     def now(self) -> datetime:
         return datetime.fromisoformat(self.state()["event_time"])
 
+    def began(self) -> datetime:
+        return datetime.fromisoformat(self.state()["start"])
+
     def set_speed(self, speed: float) -> None:
         self._post({"speed": speed})
 
@@ -52,6 +58,12 @@ class ReplayedSource:
 
 class LiveSource:
     """The feed's own URL."""
+
+    def __init__(self) -> None:
+        self._began = self.now()
+
+    def began(self) -> datetime:
+        return self._began
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -54,7 +54,7 @@ from loopcast.minute import iso_minute
 SPEED = 200.0
 HOURS = 5.0
 SETTLE_SECONDS = 60.0
-MINUTE = timedelta(minutes=1)
+_AHEAD = timedelta(hours=2)
 
 
 class Demo:
@@ -103,7 +103,7 @@ class Demo:
     # --- events ---------------------------------------------------------------------------------------------
     def _take_in(self) -> None:
         """Until `hours` of closed minutes are readable; then the source goes on at real time."""
-        first = self.source.now().replace(second=0, microsecond=0)
+        first = self.source.began().replace(second=0, microsecond=0)
         self._await_minute(first + timedelta(hours=self.hours), f"{self.hours:g} hours")
         self.source.set_speed(1.0)
 
@@ -267,7 +267,9 @@ def _run(arguments: argparse.Namespace) -> None:
         raise StackError("a stack is running: make down stops it, then make demo starts from nothing")
     stop_everything()
     folder = default_folder() / "demo"
-    settings = settings_from(arguments, folder_of("demo"), speed=arguments.speed)
+    start = datetime.now(UTC) - timedelta(hours=arguments.hours) - _AHEAD  # event time stays behind the wall clock
+    options = ("--start", f"{start:%Y-%m-%dT%H:%M:00Z}")
+    settings = settings_from(arguments, folder_of("demo"), speed=arguments.speed, source_options=options)
     shutil.rmtree(folder, ignore_errors=True)
     os.environ.update(settings.environment)
     demo = Demo(settings, folder, arguments.hours, arguments.approve)
