@@ -11,11 +11,12 @@ Values = Mapping[str, int | float]
 
 
 def aggregate(feed: Feed, events: Sequence[Values]) -> dict[str, int | float]:
-    """The feed's metrics over `events` (one mapping of values an event, at least one)."""
-    return {name: _metric(metric, events) for name, metric in feed.metrics.items()}
+    """The feed's metrics over `events` (a mapping of values each, at least one); a ratio to nothing is left out."""
+    metrics = {name: _metric(metric, events) for name, metric in feed.metrics.items()}
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _metric(metric: Metric, events: Sequence[Values]) -> int | float:
+def _metric(metric: Metric, events: Sequence[Values]) -> int | float | None:
     match metric.aggregate:
         case "count":
             return len(events)
@@ -24,7 +25,8 @@ def _metric(metric: Metric, events: Sequence[Values]) -> int | float:
         case "mean":
             return float(_total(metric.of, events)) / len(events)
         case "ratio":
-            return float(_total(metric.of, events)) / float(_total(metric.per, events))
+            per = float(_total(metric.per, events))
+            return float(_total(metric.of, events)) / per if per else None
 
 
 def _total(name: str | None, events: Sequence[Values]) -> int | float:

@@ -32,9 +32,12 @@ def message_of(names: Names, document: object) -> bytes:
 
 
 def checked_event(feed: Feed, document: object) -> Event:
-    """The event in a document, with every value that the feed needs. Raises `Rejected`."""
+    """The event in a document, with every value that the feed needs, in its type: the windows would leave it out in
+    silence otherwise. Raises `Rejected`."""
     event = parse_event(document)
-    missing = feed.event.values.keys() - event.values.keys()
-    if missing:
-        raise Rejected("missing_values", ", ".join(sorted(missing)))
+    for name, value in feed.event.values.items():
+        if name not in event.values:
+            raise Rejected(f"missing_{name}", "the event lacks the value")
+        if value.type == "integer" and not isinstance(event.values[name], int):
+            raise Rejected(f"bad_{name}", f"{event.values[name]!r} is not a whole number")
     return event

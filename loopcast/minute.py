@@ -2,7 +2,7 @@
 
 In the stream, a JSON object: series_id, minute_start (ISO 8601 UTC, `2026-11-21T10:00:00Z`), revision (0 from the
 window; above it from a repair, which wins), and the feed's metrics in the feed's units: counts and sums of integers
-are 64-bit integers, means and ratios doubles.
+are 64-bit integers, means and ratios doubles. A ratio to nothing is undefined: it is null or absent, and no feature.
 
 In the feature store, the record id is the series and the slot of the day, so that the online store holds the newest
 24 hours of a series under known keys; the event time is the window's end plus a millisecond a revision, never the
@@ -85,7 +85,11 @@ def parse_minute(feed: Feed, document: object) -> Minute:
     try:
         start = datetime.fromisoformat(document["minute_start"])
         revision, series_id = document["revision"], document["series_id"]
-        metrics = {name: _number(name, metric, document[name]) for name, metric in feed.metrics.items()}
+        metrics = {
+            name: _number(name, metric, document[name])
+            for name, metric in feed.metrics.items()
+            if not _is_undefined(metric, document.get(name))
+        }
     except KeyError as error:
         raise BadMinute(f"{error.args[0]} is missing") from error
     except (TypeError, ValueError) as error:
@@ -110,6 +114,10 @@ def is_integer(feed: Feed, metric: Metric) -> bool:
     if metric.aggregate == "count":
         return True
     return metric.aggregate == "sum" and feed.event.values[metric.of or ""].type == "integer"
+
+
+def _is_undefined(metric: Metric, value: object) -> bool:
+    return metric.aggregate == "ratio" and value is None
 
 
 def _number(name: str, metric: Metric, value: object) -> int | float:

@@ -29,6 +29,10 @@ def test_a_sum_over_32_bits_is_exact_and_an_average_keeps_its_fraction() -> None
     assert aggregate(FEED, [event(1, 1), event(2, 1)])["average_fee"] == 1.5
 
 
+def test_a_ratio_to_nothing_is_left_out() -> None:
+    assert "average_fee_rate" not in aggregate(FEED, [event(1, 0)])
+
+
 @given(fees=st.lists(st.integers(0, 10**13), min_size=1, max_size=300))
 def test_an_average_is_the_nearest_number_to_the_true_one(fees: list[int]) -> None:
     found = aggregate(FEED, [event(fee, 1) for fee in fees])

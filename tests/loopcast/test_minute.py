@@ -34,6 +34,13 @@ def record(**changes: Any) -> dict[str, str]:
     return {feature["FeatureName"]: feature["ValueAsString"] for feature in minute.to_record()}
 
 
+@pytest.mark.parametrize("undefined", [None, ...], ids=["null", "absent"])
+def test_a_ratio_to_nothing_is_no_feature_and_costs_the_minute_nothing(undefined: Any) -> None:
+    found = record(average_fee_rate=undefined)
+    assert "average_fee_rate" not in found
+    assert found["transaction_count"] == "3"
+
+
 def test_a_minute_survives_its_way_through_the_stream() -> None:
     assert parse_minute(FEED, json.loads(json.dumps(document()))).to_json() == document()
 
