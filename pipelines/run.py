@@ -87,9 +87,11 @@ def keep(output: Path, result: dict[str, Any], durations: dict[str, float]) -> N
 
 def cancel(feed_text: str, run_id: str) -> None:
     """Ends the step that runs, and stops the run's jobs."""
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
+    # The innermost first, so that its parent reaps it.
+    for child in reversed(psutil.Process().children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
             child.kill()
+            child.wait(5)
     try:
         for name in stop_jobs(open_run(feed_text, run_id)):
             _log.warning("stopped the job %s", name)
