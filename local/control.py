@@ -6,8 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 _TIMEOUT = 10
+_RETRY = Retry(total=8, backoff_factor=0.2, backoff_jitter=0.2, backoff_max=5, allowed_methods=None)
+"""Each request says what is to be, not what is to change, so that it can be sent again; a source may be starting."""
 
 
 class Source(Protocol):
@@ -24,15 +28,20 @@ class Source(Protocol):
     def hold(self) -> None:
         """Lets no further event arrive."""
 
+    def all_listed(self) -> bool:
+        """Whether each event that arrived has been in an answer, or never will be."""
+
 
 class ReplayedSource:
     """The source at `url`: simulated or a recording."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/control"
+        self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(max_retries=_RETRY))
 
     def state(self) -> dict[str, Any]:
-        answer = requests.get(self._url, timeout=_TIMEOUT)
+        answer = self._session.get(self._url, timeout=_TIMEOUT)
         answer.raise_for_status()
         return dict(answer.json())
 
@@ -48,12 +57,16 @@ class ReplayedSource:
     def hold(self) -> None:
         self._post({"until": self.now().isoformat()})
 
+    def all_listed(self) -> bool:
+        state = self.state()
+        return bool(state["listed"] + state["unlisted"] >= state["arrived"])
+
     def release(self) -> None:
         """Ends a hold."""
         self._post({"until": None})
 
     def _post(self, change: dict[str, Any]) -> None:
-        requests.post(self._url, json=change, timeout=_TIMEOUT).raise_for_status()
+        self._session.post(self._url, json=change, timeout=_TIMEOUT).raise_for_status()
 
 
 class LiveSource:
@@ -73,3 +86,6 @@ class LiveSource:
 
     def hold(self) -> None:
         """The world doesn't stop."""
+
+    def all_listed(self) -> bool:
+        return True

@@ -30,10 +30,10 @@ from components.endpoint import invoke
 from components.read_features.read_features import read_newest
 from local import online
 from local import report as pages
-from local.flow import MINUTE_COLUMNS, Flow, Stores, check, closed_until, until_exact
+from local.audit import Audit
+from local.flow import MINUTE_COLUMNS, Flow
 from local.parts import Settings, default_folder
 from local.processes import MARK, StackError
-from local.source import ledger as ledgers
 from local.stack import (
     SUPERVISOR,
     Stack,
@@ -44,16 +44,14 @@ from local.stack import (
     settings_from,
     stop_everything,
 )
-from local.status import counters, source_of
+from local.status import source_of
 from loopcast.aws import client
-from loopcast.clock import Clock
 from loopcast.feed import FeedError
 from loopcast.metrics import coverage, mean_weighted_quantile_loss
 from loopcast.minute import iso_minute
 
 SPEED = 200.0
 HOURS = 5.0
-SETTLE_SECONDS = 60.0
 _AHEAD = timedelta(hours=2)
 
 
@@ -67,7 +65,6 @@ class Demo:
         self.source = source_of(settings)
         self.run_id = time.strftime("demo-%Y%m%d-%H%M%S")
         self.durations: dict[str, float] = {}
-        self._stores = Stores(settings.environment)
         self._began = time.monotonic()
 
     def run(self) -> dict[str, Any]:
@@ -144,6 +141,8 @@ class Demo:
 
     def _approve(self, build: dict[str, Any]) -> None:
         """Approves the registered model: by itself, or by asking on the terminal."""
+        if not build["model_package_arn"]:
+            raise StackError(f"no model waits for approval: {build['decision']}")
         if self.approve == "ask" and not _asked(build["decision"]):
             raise StackError("the model was not approved: nothing was deployed")
         client("sagemaker").update_model_package(
@@ -163,35 +162,14 @@ class Demo:
             "quantiles": prediction.quantiles,
         }
 
-    # --- the truth ------------------------------------------------------------------------------------------
     def _check(self) -> tuple[Flow, pd.DataFrame]:
-        """Every closed minute against the ledger; waits for what is on its way."""
-        ledger = self._ledger()
-        until = closed_until(ledger, Clock(self.settings.speed).lateness(self.feed.window.lateness))
-        flow = until_exact(lambda: self._measure(ledger, until), SETTLE_SECONDS)
-        ledger.to_parquet(self.folder / "ledger.parquet", index=False)
-        minutes = self._written()
+        """Every closed minute against the ledger, which is left beside the report with the minutes."""
+        audit = Audit(self.settings, self.source)
+        flow = audit.run()
+        audit.ledger.to_parquet(self.folder / "ledger.parquet", index=False)
+        minutes = audit.written()
         minutes[MINUTE_COLUMNS].to_parquet(self.folder / "minutes.parquet", index=False)
         return flow, minutes
-
-    def _measure(self, ledger: pd.DataFrame, until: int) -> Flow:
-        return check(
-            ledger=ledger,
-            archived=self._stores.archived(self.names.bucket, self.names.raw_prefix),
-            windowed=self._stores.windowed(self.names.minutes_stream),
-            written=self._written(),
-            counters=counters(self.settings),
-            closed_until=until,
-        )
-
-    def _written(self) -> pd.DataFrame:
-        return self._stores.written(self.names.bucket, self.names.offline_store_prefix)
-
-    def _ledger(self) -> pd.DataFrame:
-        if self.settings.source == "live":  # the world keeps no ledger: the archive stands in for it
-            return self._stores.archive_rows(self.names.bucket, self.names.raw_prefix)
-        ledger: pd.DataFrame = ledgers.read(self.settings.ledger).to_pandas()
-        return ledger
 
     # --- the report -----------------------------------------------------------------------------------------
     def _compare(self, forecast: dict[str, Any], minutes: pd.DataFrame) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -213,13 +212,3 @@ def _by_start(rows: list[dict[str, Any]], order: list[str]) -> pd.DataFrame:
 def closed_until(ledger: pd.DataFrame, lateness: float) -> int:
     """Up to when minutes must be closed: the newest listed transaction less the watermark's bound, in s."""
     return int(ledger["time"].max() - lateness - 1)
-
-
-def until_exact(measure: Any, seconds: float, pause: float = 1.0) -> Flow:
-    """Measures until the flow is exact, or the newest measure when that takes longer than `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        flow: Flow = measure()
-        if flow.exact or time.monotonic() > deadline:
-            return flow
-        time.sleep(pause)
