@@ -15,6 +15,8 @@ import yaml
 
 JARS = Path(__file__).parent / "target"
 _HEAP = "512m"
+# The slow compiler is kept for what runs for long: it took half of the work of a start.
+_COMPILER = {"InvocationThreshold": 100_000, "MinInvocationThreshold": 20_000, "CompileThreshold": 300_000}
 _LOGGING = """rootLogger.level = INFO
 rootLogger.appenderRef.file.ref = file
 appender.file.name = file
@@ -118,6 +120,7 @@ def configuration(setup: Setup, folder: Path) -> dict[str, str]:
 
 def _environment(folder: Path, pyflink: Path) -> dict[str, str]:
     options = [f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=192m", f"-Djava.io.tmpdir={folder / 'tmp'}"]
+    options += [f"-XX:Tier4{name}={value}" for name, value in _COMPILER.items()]
     return {
         "FLINK_LIB_DIR": str(folder / "lib"),
         "FLINK_PLUGINS_DIR": str(folder / "plugins"),
