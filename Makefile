@@ -28,7 +28,7 @@ $(UV): .venv/prerequisites requirements/uv.txt
 .venv/%/ready: requirements/%.txt pyproject.toml $(UV)
 	@echo "set-up: Python environment $*"
 	@$(UV) venv -q --allow-existing --python python3.11 .venv/$*
-	@$(UV) pip sync -q --require-hashes -p .venv/$*/bin/python requirements/$*.txt
+	@$(UV) pip sync -q --require-hashes --compile-bytecode -p .venv/$*/bin/python requirements/$*.txt
 	@pwd > .venv/$*/lib/python3.11/site-packages/loopcast-checkout.pth
 	@touch $@
 
