@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from flink.metrics import read as read_flink
-
 from bench.stacks import rate, stack, start
+from flink.metrics import read as read_flink
 from local import online
 from local.control import ReplayedSource
 from local.stack import Stack

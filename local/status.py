@@ -10,6 +10,7 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
+from flink.metrics import read as read_flink
 from local import online
 from local.control import LiveSource, ReplayedSource, Source
 from local.flow import Counters
@@ -108,6 +109,12 @@ def _deduplicator(settings: Settings) -> tuple[str, str]:
     return f"{sum(int(depth[name]) for name in names)} messages queued", f"{delivered:,.0f} delivered"
 
 
+def _flink(settings: Settings) -> tuple[str, str]:
+    found = read_flink(settings.port("flink-metrics"))
+    behind = "unknown" if found.behind is None else f"{found.behind / 1000:.0f} s behind"
+    return behind, f"{found.records_in:,} read, {found.records_out:,} minutes, {found.late:,} late"
+
+
 def _feature_writer(settings: Settings) -> tuple[str, str]:
     found = metrics(settings, "feature-writer")
     written = found.get("loopcast_feature_writer_written_minutes_total", 0)
@@ -126,6 +133,7 @@ def _behind(found: dict[str, float]) -> str:
 
 _PARTS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "source": _source,
+    "flink": _flink,
     "poller": _poller,
     "deduplicator": _deduplicator,
     "feature-writer": _feature_writer,
