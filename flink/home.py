@@ -119,7 +119,8 @@ def configuration(setup: Setup, folder: Path) -> dict[str, str]:
 
 
 def _environment(folder: Path, pyflink: Path) -> dict[str, str]:
-    options = [f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=192m", f"-Djava.io.tmpdir={folder / 'tmp'}"]
+    options = [f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=192m", "-XX:+ExitOnOutOfMemoryError"]
+    options += [f"-Djava.io.tmpdir={folder / 'tmp'}"]
     options += [f"-XX:Tier4{name}={value}" for name, value in _COMPILER.items()]
     return {
         "FLINK_LIB_DIR": str(folder / "lib"),

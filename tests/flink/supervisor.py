@@ -85,7 +85,7 @@ class Supervisor:
         while not reached():
             assert self._running().poll() is None, f"it ended:\n{self._ends()}"
             assert time.monotonic() < deadline, f"no {what} in {SECONDS} s:\n{self._ends()}"
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process, "not started"

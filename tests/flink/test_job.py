@@ -36,6 +36,7 @@ def jobs(aws: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     bitcoin = Supervisor(BITCOIN, CHECKPOINTS, folder / "bitcoin", shards=1)
     harbour = Supervisor(HARBOUR, CHECKPOINTS, folder / "harbour", shards=2)
     put_minutes(bitcoin, 0, 8, seed=1)
+    put_edge_of_lateness(bitcoin)
     put_minutes(harbour, 0, 8, seed=2)
     try:
         bitcoin.start()
@@ -62,6 +63,7 @@ def test_each_event_is_counted_once_in_its_minute_or_reported_late(jobs: tuple[S
         for start, events in expected.minutes.items()
     }
     assert late(bitcoin, "bitcoin-fees") == expected.late
+    assert {"late-by-a-hair", "in-time-by-a-hair"} & set(expected.late) == {"late-by-a-hair"}
 
 
 def test_records_read_and_written_are_exported_as_metrics(jobs: tuple[Supervisor, Supervisor]) -> None:
@@ -153,6 +155,20 @@ def put_minutes(
     shards = len(job.events.read())
     end = START + last * MINUTE + 95_000
     job.events.put_in_every_shard([event(f"{seed}-end-{shard}", end, 1) for shard in range(shards)])
+
+
+def put_edge_of_lateness(job: Supervisor) -> None:
+    """An event in the last millisecond in which its minute is open at a lateness of 30 s, and one in the next."""
+    end = START + 10 * MINUTE
+    times = {
+        "a-millisecond-before": end - 1 + 30_000 - 1,
+        "in-time-by-a-hair": end - 1,
+        "on-the-edge": end - 1 + 30_000,
+        "late-by-a-hair": end - 1,
+        "beyond": end + 2 * MINUTE,
+    }
+    for identifier, time in times.items():
+        job.events.put([(identifier, event(identifier, time, 1))])
 
 
 def event(identifier: str, time: int, amount: int) -> bytes:
