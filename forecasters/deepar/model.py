@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from forecasters.contract import ClientError
 from forecasters.deepar.hyperparameters import DeepARHyperparameters
 from forecasters.deepar.layout import Layout, layout
-from forecasters.deepar.network import DeepARModel, build
+from forecasters.deepar.lean_gluonts import DeepARModel
+from forecasters.deepar.network import build
 from forecasters.deepar.panel import panel
 from forecasters.deepar.training import fit
 from forecasters.series import Array, Series

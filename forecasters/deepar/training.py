@@ -12,7 +12,7 @@ from torch.optim.adam import adam  # the function: the class imports torch's com
 
 from forecasters.contract import ClientError
 from forecasters.deepar.hyperparameters import DeepARHyperparameters
-from forecasters.deepar.network import DeepARModel
+from forecasters.deepar.lean_gluonts import DeepARModel
 from forecasters.deepar.panel import Panel
 
 MIN_BATCHES = 10
