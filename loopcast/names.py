@@ -47,6 +47,10 @@ class Names:
     monitoring_prefix = "monitoring/"
     athena_results_prefix = "athena-results/"
 
+    def repository(self, image: str) -> str:
+        """The ECR repository of one of our images: deepar, empirical or pipelines."""
+        return f"{self.prefix}/loopcast-{image}"
+
     def endpoint(self, stage: str) -> str:
         """The endpoint of `stage`, staging or production."""
         return f"{self.prefix}-{stage}"

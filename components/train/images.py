@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loopcast import aws
+from loopcast.names import Names
 
 _DEEPAR_ACCOUNTS = {
     "af-south-1": "455444449433",
@@ -46,6 +47,6 @@ def deepar_image(region: str) -> str:
     return f"{_DEEPAR_ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com/forecasting-deepar:1"
 
 
-def own_image(name: str, version: str) -> str:
-    """The address of one of our images in the account's registry."""
-    return f"{aws.account()}.dkr.ecr.{aws.region()}.amazonaws.com/{name}:{version}"
+def own_image(names: Names, image: str, version: str) -> str:
+    """The address of one of our images in the feed's repository in the account's registry."""
+    return f"{names.account}.dkr.ecr.{aws.region()}.amazonaws.com/{names.repository(image)}:{version}"

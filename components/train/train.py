@@ -47,7 +47,7 @@ def train(run: Run, empirical_hours: int, settings: Settings) -> dict[str, Train
     """The trained models by algorithm. Raises `Refused` when a job fails or is stopped."""
     images = {
         CANDIDATE: settings.deepar_image or deepar_image(aws.region()),
-        EMPIRICAL: settings.empirical_image or own_image("loopcast-empirical", VERSION),
+        EMPIRICAL: settings.empirical_image or own_image(run.names, EMPIRICAL, VERSION),
     }
     parameters = {
         CANDIDATE: hyperparameters.deepar(run.feed, run.names),

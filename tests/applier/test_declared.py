@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from botocore.validate import ParamValidator
 from applier.kinds.core import model
 from applier.resources import Resource
 from components.train.hyperparameters import deepar_defaults
+from components.train.images import deepar_image, own_image
 from loopcast.feed import load_feed
 from loopcast.minute import feature_definitions
 from loopcast.names import Names
@@ -64,7 +66,7 @@ def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[
         ("WorkGroup", names.athena_workgroup),
         ("Bucket", names.bucket),
         ("Dashboard", names.prefix),
-        *(("Repository", f"{names.prefix}/loopcast-{image}") for image in ("deepar", "empirical", "pipelines")),
+        *(("Repository", names.repository(image)) for image in ("deepar", "empirical", "pipelines")),
         *(("Role", names.role(part)) for part in PARTS),
     }
 
@@ -161,7 +163,9 @@ def requests(resource: Resource) -> Iterator[tuple[Any, Any]]:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part: str) -> None:
     role = named(declared, "Role")[NAMES.role(part)]
-    own = re.compile(r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$")
+    own = re.compile(
+        r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$|:repository/forecasting-deepar$"
+    )
 
     statements = [
         statement
@@ -175,6 +179,22 @@ def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part:
         assert not [action for action in actions if "*" in action]
         for resource in as_list(statement["Resource"]):
             assert own.search(resource) or set(actions) <= SPREAD_OVER_THE_ACCOUNT, statement
+
+
+@pytest.mark.parametrize("image", [own_image(NAMES, "empirical", "1"), deepar_image("us-east-1")])
+def test_sagemakers_role_pulls_the_images_that_training_names(declared: list[Resource], image: str) -> None:
+    account, repository = re.fullmatch(r"(\d+)\.dkr\.ecr\.us-east-1\.amazonaws\.com/([^:]+):\w+", image).groups()  # type: ignore[union-attr]
+    (document,) = named(declared, "Role")[NAMES.role("sagemaker")].spec["InlinePolicies"].values()
+
+    allowed = [
+        pattern
+        for statement in json.loads(document)["Statement"]
+        if "ecr:BatchGetImage" in statement["Action"]
+        for pattern in as_list(statement["Resource"])
+    ]
+
+    arn = f"arn:aws:ecr:us-east-1:{account}:repository/{repository}"
+    assert any(fnmatchcase(arn, pattern) for pattern in allowed), allowed
 
 
 def as_list(value: str | list[str]) -> list[str]:
