@@ -74,7 +74,7 @@ format: .venv/main/ready ## format the code
 	@.venv/main/bin/ruff check --fix .
 
 bench: setup ## measure, and leave .loopcast/bench/report.json
-	@$(PY) -m bench
+	@$(PY) -m bench --port $(PORT)
 
 lock: $(UV) ## resolve requirements/*.in again and pin them with hashes
 	@for name in uv main forecasters flink sagemaker; do \
