@@ -25,6 +25,11 @@ from pydantic import (
 _DURATION = re.compile(r"(\d+)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME_UNITS = {"s": 1000, "ms": 1}
+RESERVED = {
+    *("record_id", "event_time", "series_id", "minute_start", "revision"),
+    *("write_time", "api_invocation_time", "is_deleted"),  # the offline store's own columns
+}
+"""Names that no metric may have."""
 
 
 class FeedError(ValueError):
@@ -78,7 +83,7 @@ class Source(_Model):
     @model_validator(mode="after")
     def _ordered(self) -> Source:
         if self.min_poll_interval > self.max_poll_interval:
-            raise ValueError("min_poll_interval is longer than max_poll_interval")
+            raise ValueError("min_poll_interval: it is longer than max_poll_interval")
         return self
 
 
@@ -101,7 +106,7 @@ class Value(_Model):
     @model_validator(mode="after")
     def _whole(self) -> Value:
         if self.divide_by and self.type != "integer":
-            raise ValueError("divide_by needs type: integer")
+            raise ValueError("divide_by: it needs type: integer")
         return self
 
 
@@ -130,7 +135,7 @@ class Window(_Model):
     @model_validator(mode="after")
     def _minute(self) -> Window:
         if self.size != 60:
-            raise ValueError("window.size must be 1m: features are kept per minute")
+            raise ValueError("size: it must be 1m, since features are kept per minute")
         return self
 
 
@@ -164,9 +169,9 @@ class Forecast(_Model):
     @model_validator(mode="after")
     def _sound(self) -> Forecast:
         if self.horizon % 60:
-            raise ValueError("horizon must be whole minutes")
+            raise ValueError("horizon: it must be whole minutes")
         if self.quantiles != sorted(set(self.quantiles)) or 0.5 not in self.quantiles:
-            raise ValueError("quantiles must rise and contain 0.5")
+            raise ValueError("quantiles: they must rise and contain 0.5")
         return self
 
 
@@ -194,7 +199,7 @@ class Feed(_Model):
             self._check_metric(name, metric)
         if self.forecast.target not in self.metrics:
             raise ValueError(f"forecast.target: no metric is named {self.forecast.target!r}")
-        reserved = {"record_id", "event_time", "series_id", "minute_start", "revision"} & set(self.metrics)
+        reserved = RESERVED & set(self.metrics)
         if reserved:
             raise ValueError(f"metrics.{min(reserved)}: the name is reserved")
         return self
@@ -240,7 +245,7 @@ def parse_feed(text: str, name: str = "feed") -> Feed:
 def _sentence(name: str, root: yaml.Node | None, error: dict[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     message = error["msg"].removeprefix("Value error, ")
-    stated = re.match(r"((?:[a-z_]+\.)+[a-z0-9_]+): ", message)
+    stated = re.match(r"((?:[a-z_]+\.)*[a-z0-9_]+): ", message)
     if stated:  # a check across fields names its field itself
         path, message = [*path, *stated[1].split(".")], message[stated.end() :]
     if error["type"] == "extra_forbidden":

@@ -70,15 +70,16 @@ def test_a_feed_with_other_fields_and_units_needs_no_code() -> None:
         ("unit: satoshi/vB", "unit: satoshi", "metrics.average_fee_rate.unit", "'satoshi/vB'"),
         ("per: virtual_size", "per: virtual_sise", "metrics.average_fee_rate.per", "no value is named"),
         ("target: average_fee", "target: average_fees", "forecast.target", "no metric is named"),
-        ("horizon: 30m", "horizon: 90s", "forecast", "whole minutes"),
-        ("0.25, 0.5", "0.5, 0.25", "forecast", "quantiles must rise"),
+        ("horizon: 30m", "horizon: 90s", "forecast.horizon", "whole minutes"),
+        ("0.25, 0.5", "0.5, 0.25", "forecast.quantiles", "must rise"),
         ("0.95]", "1.5]", "forecast.quantiles.4", "less than 1"),
-        ("size: 1m", "size: 5m", "window", "must be 1m"),
+        ("size: 1m", "size: 5m", "window.size", "must be 1m"),
         ("aggregate: count", "aggregate: sum", "metrics.transaction_count", "sum and mean take of"),
         ("divide_by: 4", "divide_by: 0", "event.values.virtual_size.divide_by", "greater than 1"),
         ("items: txs", "items: txs[", "source.items", "not JMESPath"),
         ("url: https", "url: ftp", "source.url", "pattern"),
         ("  transaction_count:", "  revision:", "metrics.revision", "reserved"),
+        ("  transaction_count:", "  is_deleted:", "metrics.is_deleted", "reserved"),
         ("  transaction_count:", "  Count:", "metrics.Count", "lower-case"),
     ],
 )
@@ -88,7 +89,7 @@ def test_a_mistake_names_the_line_and_the_field(old: str, new: str, field: str, 
     assert f": {field}" in message
     assert said in message
     stated = int(message.split(":")[1])
-    assert abs(stated - line_of(BITCOIN, old)) <= (8 if field in {"forecast", "window"} else 3)
+    assert abs(stated - line_of(BITCOIN, old)) <= 3
 
 
 def test_a_wrong_type_is_reported_on_its_own_line() -> None:
