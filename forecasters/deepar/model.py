@@ -44,7 +44,8 @@ class DeepAR:
 
     def predict(self, series: Series, configuration: Configuration) -> Prediction:
         """Raises ValueError where `series` lacks what the model was trained with."""
-        samples = self._samples(self._checked(series), configuration.num_samples)
+        self._check(series)
+        samples = self._samples(series, configuration.num_samples)
         wanted = configuration.output_types
         return Prediction(
             mean=samples.mean(axis=0).tolist() if "mean" in wanted else None,
@@ -62,13 +63,12 @@ class DeepAR:
             samples = self.network.eval()(**window, num_parallel_samples=number)
         return np.asarray(samples[0].numpy(), dtype=np.float64)
 
-    def _checked(self, series: Series) -> Series:
+    def _check(self, series: Series) -> None:
         known = self.manifest.layout
         if known.cardinality:
             _check_codes(series.cat, known.cardinality)
         if known.num_dynamic_feat:
             _check_features(series, known.num_dynamic_feat, self.prediction_length)
-        return series
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
