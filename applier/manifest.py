@@ -53,6 +53,7 @@ def placeholders(feed: Feed, account: str, region: str) -> dict[str, str]:
         "ACCOUNT": account,
         "REGION": region,
         "HORIZON": str(feed.forecast.steps),
+        "SHARDS": str(feed.stream.shards),
         "FEATURE_DEFINITIONS": json.dumps(definitions),
     }
 

@@ -51,6 +51,7 @@ def main() -> None:
         feed = load_feed(arguments.feed)
         _require_free_port(arguments.rest_port, "--rest-port")
         _require_free_port(arguments.metrics_port, "--metrics-port")
+        arguments.max_shards = arguments.max_shards or feed.stream.max_shards
         _require_shards(_stream(arguments, feed, "events"), arguments.max_shards)
         sys.exit(keep_running(lambda: _start(arguments, feed), stop))
     except (FeedError, Missing, Refused) as error:
@@ -160,7 +161,10 @@ def _require_shards(stream: str, most: int) -> None:
     pages = client("kinesis").get_paginator("list_shards").paginate(StreamName=stream)
     shards = sum(len(page["Shards"]) for page in pages)
     if shards > most:
-        raise Refused(f"{stream} has {shards} shards, closed ones included: start with --max-shards {shards} or more")
+        raise Refused(
+            f"{stream} has {shards} shards, closed ones included: "
+            f"start with --max-shards {shards} or more, or set the feed's stream.max_shards"
+        )
 
 
 def _log_json() -> None:
@@ -183,8 +187,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--max-shards",
         type=int,
-        default=1,
-        help="the most shards that the stream of events may have, closed and unread ones included (%(default)s)",
+        help="the most shards that the stream of events may have, closed and unread ones included (the feed's)",
     )
     for which in ("events", "minutes", "late"):
         parser.add_argument(f"--{which}-stream", help=f"the stream of {which}, if not the feed's own")

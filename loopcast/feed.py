@@ -139,6 +139,19 @@ class Window(_Model):
         return self
 
 
+class Stream(_Model):
+    """The Kinesis stream of events. Shards that were closed count to `max_shards` until their records have expired."""
+
+    shards: Annotated[int, Field(gt=0)] = 1
+    max_shards: Annotated[int, Field(gt=0)] = 1
+
+    @model_validator(mode="after")
+    def _enough(self) -> Stream:
+        if self.max_shards < self.shards:
+            raise ValueError("max_shards is less than shards")
+        return self
+
+
 class Metric(_Model):
     """One column of a minute: an aggregate of the window's events."""
 
@@ -188,15 +201,23 @@ class Feed(_Model):
     title: str
     source: Source
     event: EventFields
+    stream: Stream = Stream()
     window: Window
     metrics: Annotated[dict[Identifier, Metric], Field(min_length=1)]
     forecast: Forecast
     thresholds: Thresholds = Thresholds()
 
+    @property
+    def count_metric(self) -> str:
+        """The metric that counts a minute's events: repairs and the check of the flow go by it."""
+        return next(name for name, metric in self.metrics.items() if metric.aggregate == "count")
+
     @model_validator(mode="after")
     def _consistent(self) -> Feed:
         for name, metric in self.metrics.items():
             self._check_metric(name, metric)
+        if all(metric.aggregate != "count" for metric in self.metrics.values()):
+            raise ValueError("metrics: one must count the events (aggregate: count)")
         if self.forecast.target not in self.metrics:
             raise ValueError(f"forecast.target: no metric is named {self.forecast.target!r}")
         reserved = RESERVED & set(self.metrics)

@@ -6,20 +6,23 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from botocore.validate import ParamValidator
 
+from applier.__main__ import DEFAULT_PATH
 from applier.kinds.core import model
-from applier.resources import Resource
+from applier.manifest import placeholders, read_manifests
+from applier.resources import Place, Resource, resources_of
 from components.train.hyperparameters import deepar_defaults
 from components.train.images import deepar_image, own_image
 from loopcast.feed import load_feed
 from loopcast.minute import feature_definitions
 from loopcast.names import Names
-from tests.applier.conftest import ACCOUNT, Stack
+from tests.applier.conftest import ACCOUNT, DEFAULT_FEED, REGION, Stack
 
 NAMES = Names("bitcoin-fees", ACCOUNT)
 PARTS = ("poller", "deduplicator", "feature-writer", "repairer", "flink", "firehose", "sagemaker", "pipelines")
@@ -128,6 +131,17 @@ def test_the_archive_holds_one_event_a_line_where_its_readers_look(declared: lis
             "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "\\n"}],
         }
     ]
+
+
+def test_the_stream_of_events_has_the_feeds_shards(tmp_path: Path) -> None:
+    feed = tmp_path / "feed.yaml"
+    feed.write_text(DEFAULT_FEED.read_text().replace("shards: 1 ", "shards: 3 "))
+    values = placeholders(load_feed(feed), ACCOUNT, REGION)
+
+    resources = resources_of(read_manifests(DEFAULT_PATH, values), Place(ACCOUNT, REGION))
+
+    shards = {name: stream.spec["ShardCount"] for name, stream in named(resources, "Stream").items()}
+    assert shards == {NAMES.events_stream: 3, NAMES.minutes_stream: 1, NAMES.late_stream: 1}
 
 
 def test_what_holds_data_is_retained(declared: list[Resource]) -> None:

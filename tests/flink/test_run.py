@@ -62,7 +62,8 @@ def test_more_shards_than_watermarks_could_be_kept_for_are_refused(aws: Service,
     done = subprocess.run([sys.executable, "-m", "flink.run", *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"flink.run: {stream.name} has 3 shards, closed ones included: start with --max-shards 3 or more"
+        f"flink.run: {stream.name} has 3 shards, closed ones included: "
+        "start with --max-shards 3 or more, or set the feed's stream.max_shards"
     )
 
 

@@ -73,6 +73,8 @@ def test_a_feed_with_other_fields_and_units_needs_no_code() -> None:
         ("horizon: 30m", "horizon: 90s", "forecast.horizon", "whole minutes"),
         ("0.25, 0.5", "0.5, 0.25", "forecast.quantiles", "must rise"),
         ("0.95]", "1.5]", "forecast.quantiles.4", "less than 1"),
+        (" shards: 1 ", " shards: 2 ", "stream", "max_shards is less"),
+        ("max_shards: 1", "max_shards: 0", "stream.max_shards", "greater than 0"),
         ("size: 1m", "size: 5m", "window.size", "must be 1m"),
         ("aggregate: count", "aggregate: sum", "metrics.transaction_count", "sum and mean take of"),
         ("divide_by: 4", "divide_by: 0", "event.values.virtual_size.divide_by", "greater than 1"),
@@ -80,6 +82,12 @@ def test_a_feed_with_other_fields_and_units_needs_no_code() -> None:
         ("url: https", "url: ftp", "source.url", "pattern"),
         ("  transaction_count:", "  revision:", "metrics.revision", "reserved"),
         ("  transaction_count:", "  is_deleted:", "metrics.is_deleted", "reserved"),
+        (
+            "aggregate: count\n    unit: transaction",
+            "aggregate: sum\n    of: fee\n    unit: satoshi",
+            "metrics",
+            "one must count",
+        ),
         ("  transaction_count:", "  Count:", "metrics.Count", "lower-case"),
     ],
 )
