@@ -146,9 +146,7 @@ def by_minute(late: Iterable[Waiting]) -> dict[Group, list[Waiting]]:
 
 def first_count(feed: Feed, stored: Stored | None) -> int:
     """How many events the minute's window had counted: a revision is what came after it (docs/architecture.md)."""
-    counts = (name for name, metric in feed.metrics.items() if metric.aggregate == "count")
-    name = next(counts, None)
-    return int(stored.features[name]) - stored.revision if stored and name else 0
+    return int(stored.features[feed.count_metric]) - stored.revision if stored else 0
 
 
 def work(part: Part, settings: argparse.Namespace) -> None:

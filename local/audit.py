@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from local.control import Source
-from local.flow import Flow, Stores, check, closed_until
+from local.flow import Flow, Stores, check, closed_until, measured
 from local.parts import Settings
 from local.source import ledger as ledgers
 from local.status import counters
@@ -22,7 +22,7 @@ class Audit:
 
     def __init__(self, settings: Settings, source: Source) -> None:
         self._settings, self._source, self._names = settings, source, settings.names
-        self._stores = Stores(settings.environment)
+        self._stores = Stores(settings.environment, settings.feed)
         self.ledger = pd.DataFrame()
 
     def run(self) -> Flow:
@@ -53,8 +53,10 @@ class Audit:
         return ledger
 
     def _measure(self, until: int) -> Flow:
+        is_live = self._settings.source == "live"  # the archive's rows have the feed's values already
         return check(
-            ledger=self.ledger,
+            feed=self._settings.feed,
+            ledger=self.ledger if is_live else measured(self.ledger, self._settings.feed),
             archived=self._stores.archived(self._names.bucket, self._names.raw_prefix),
             windowed=self._stores.windowed(self._names.minutes_stream),
             written=self.written(),

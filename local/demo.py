@@ -31,7 +31,7 @@ from components.read_features.read_features import read_newest
 from local import online
 from local import report as pages
 from local.audit import Audit
-from local.flow import MINUTE_COLUMNS, Flow
+from local.flow import Flow
 from local.parts import Settings, default_folder
 from local.processes import MARK, StackError
 from local.stack import (
@@ -168,7 +168,7 @@ class Demo:
         flow = audit.run()
         audit.ledger.to_parquet(self.folder / "ledger.parquet", index=False)
         minutes = audit.written()
-        minutes[MINUTE_COLUMNS].to_parquet(self.folder / "minutes.parquet", index=False)
+        minutes[["minute_start", *self.feed.metrics]].to_parquet(self.folder / "minutes.parquet", index=False)
         return flow, minutes
 
     # --- the report -----------------------------------------------------------------------------------------

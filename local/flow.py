@@ -15,11 +15,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import boto3
+import jmespath
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from loopcast.feed import Feed, Metric
+
 MINUTE = 60
-MINUTE_COLUMNS = ["minute_start", "transaction_count", "total_fee", "average_fee"]
+VALUE = "values."
+"""Before the name of one of the feed's values: a ledger's column."""
+_OF_THE_SOURCE = ("fee", "size", "weight")
+"""What the archive's rows keep of a transaction as the source listed it."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,37 @@ class Counters:
     gaps: int
 
 
-def truth(ledger: pd.DataFrame) -> pd.DataFrame:
-    """Minutes by start (s since the epoch) from a ledger with columns hash, time (s), fee, weight."""
+def measured(ledger: pd.DataFrame, feed: Feed) -> pd.DataFrame:
+    """A source's ledger with a column more for each of the feed's values, which are read from the others."""
+    values = {
+        VALUE + name: -(-ledger[value.path] // value.divide_by) if value.divide_by else ledger[value.path]
+        for name, value in feed.event.values.items()
+    }
+    return ledger.assign(**values)
+
+
+def truth(ledger: pd.DataFrame, feed: Feed) -> pd.DataFrame:
+    """Minutes by start (s since the epoch) from a ledger with columns hash, time (s) and the feed's values."""
     whole = ledger.drop_duplicates("hash")
-    rows = pd.DataFrame(
-        {
-            "minute": whole["time"] // MINUTE * MINUTE,
-            "fee": whole["fee"],
-            "virtual_size": -(-whole["weight"] // 4),
-        }
-    )
-    minutes = rows.groupby("minute").agg(
-        transaction_count=("fee", "size"), total_fee=("fee", "sum"), virtual_size=("virtual_size", "sum")
-    )
-    minutes["average_fee"] = minutes["total_fee"] / minutes["transaction_count"]
-    minutes["average_fee_rate"] = minutes["total_fee"] / minutes.pop("virtual_size")
-    return minutes
+    groups = whole.groupby((whole["time"] // MINUTE * MINUTE).rename("minute"))
+    counts, totals = groups.size(), groups[[VALUE + name for name in feed.event.values]].sum()
+    return pd.DataFrame({name: _metric(metric, counts, totals) for name, metric in feed.metrics.items()})
+
+
+def _metric(metric: Metric, counts: pd.Series, totals: pd.DataFrame) -> pd.Series:
+    if metric.aggregate == "count":
+        return counts
+    total = totals[f"{VALUE}{metric.of}"]
+    if metric.aggregate == "sum":
+        return total
+    if metric.aggregate == "mean":
+        return total / counts
+    per = totals[f"{VALUE}{metric.per}"]
+    return total / per.where(per != 0)  # a ratio to nothing is undefined
 
 
 def check(
+    feed: Feed,
     ledger: pd.DataFrame,
     archived: list[str],
     windowed: pd.DataFrame,
@@ -99,9 +118,10 @@ def check(
     """
     is_closed = ledger["time"] // MINUTE * MINUTE + MINUTE <= closed_until
     closed, still_open = ledger[is_closed], int((~is_closed).sum())
-    expected = truth(closed)
+    expected = truth(closed, feed)
     stored = written[written.index + MINUTE <= closed_until]
-    counts = pd.DataFrame({"expected": expected["transaction_count"], "stored": stored["transaction_count"]})
+    count = feed.count_metric
+    counts = pd.DataFrame({"expected": expected[count], "stored": stored[count]})
     difference = counts.fillna(0)["expected"] - counts.fillna(0)["stored"]
     hashes = set(closed["hash"])
     lines = [line for line in archived if line in hashes]
@@ -114,27 +134,31 @@ def check(
         deduplicated=counters.deduplicated - still_open,
         archived=len(in_archive),
         archive_repeats=len(lines) - len(in_archive),
-        windowed=int(windowed[windowed.index + MINUTE <= closed_until]["transaction_count"].sum()),
-        written=int(stored["transaction_count"].sum()),
+        windowed=int(windowed[windowed.index + MINUTE <= closed_until][count].sum()),
+        written=int(stored[count].sum()),
         lost=len(hashes - in_archive) + int(difference.clip(lower=0).sum()),
         duplicated=int((-difference).clip(lower=0).sum()),
-        wrong_minutes=_wrong_minutes(expected, stored),
+        wrong_minutes=_wrong_minutes(feed, expected, stored),
         late=counters.late,
         gaps=counters.gaps,
     )
 
 
-def _wrong_minutes(expected: pd.DataFrame, stored: pd.DataFrame) -> int:
+def _wrong_minutes(feed: Feed, expected: pd.DataFrame, stored: pd.DataFrame) -> int:
     starts = expected.index.union(stored.index)
     columns = list(expected.columns)
-    same = expected.reindex(starts)[columns] == stored.reindex(starts)[columns]  # what is missing is NaN: never equal
+    ours, theirs = expected.reindex(starts), stored.reindex(index=starts, columns=columns)
+    same = (ours == theirs) | (ours.isna() & theirs.isna())  # the count of a minute that is missing is never equal
+    if any(value.type == "number" for value in feed.event.values.values()):  # sums of doubles depend on their order
+        same |= np.isclose(ours.astype(float), theirs.astype(float), rtol=1e-9, atol=0.0)
     return int((~same.all(axis=1)).sum())
 
 
 class Stores:
     """Reads what the stack has stored, through the AWS APIs at `environment`'s endpoints."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], feed: Feed) -> None:
+        self._feed, self._id = feed, jmespath.compile(feed.event.id)
         self._session = boto3.session.Session(
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
@@ -148,24 +172,40 @@ class Stores:
         for key in self._keys(bucket, prefix):
             if key not in self._read:
                 text = gzip.decompress(self._object(bucket, key))
-                self._read[key] = [json.loads(line)["hash"] for line in text.splitlines() if line]
+                self._read[key] = [self._hash(json.loads(line)) for line in text.splitlines() if line]
         return [line for lines in self._read.values() for line in lines]
 
     def archive_rows(self, bucket: str, prefix: str) -> pd.DataFrame:
-        """The archive as a ledger (columns hash, time, fee, size, weight): the truth where the source keeps none."""
-        rows = []
+        """The archive as a ledger (hash, time, the feed's values, and fee, size and weight where the source states
+        them): the truth where the source keeps none."""
+        values = [VALUE + name for name in self._feed.event.values]
+        rows = [self._row(json.loads(line)) for line in self._lines(bucket, prefix)]
+        frame = pd.DataFrame(rows, columns=None if rows else ["hash", "time", *_OF_THE_SOURCE, *values])
+        return frame.drop_duplicates("hash")
+
+    def _lines(self, bucket: str, prefix: str) -> Iterator[bytes]:
         for key in self._keys(bucket, prefix):
-            for line in gzip.decompress(self._object(bucket, key)).splitlines():
-                body = json.loads(line)
-                rows.append(
-                    [body["hash"], body["time"], body["loopcast"]["values"]["fee"], body["size"], body["weight"]]
-                )
-        return pd.DataFrame(rows, columns=["hash", "time", "fee", "size", "weight"]).drop_duplicates("hash")
+            yield from gzip.decompress(self._object(bucket, key)).splitlines()
+
+    def _row(self, body: dict[str, Any]) -> dict[str, Any]:
+        event = body["loopcast"]
+        known = event["values"] | body
+        return {
+            "hash": self._hash(body),
+            "time": event["time"] // 1000,
+            **{name: known[name] for name in _OF_THE_SOURCE if name in known},
+            **{VALUE + name: value for name, value in event["values"].items()},
+        }
+
+    def _hash(self, body: dict[str, Any]) -> str:
+        """The source's own id of an event; the poller's where the body is too large to be here."""
+        found = self._id.search(body)
+        return str(body["loopcast"]["id"] if found is None else found)
 
     def windowed(self, stream: str) -> pd.DataFrame:
         """The newest revision of each minute in the minutes stream, by start (s since the epoch)."""
         records = [json.loads(data) for data in self._records(stream)]
-        return _by_start(records, ["revision"])
+        return self._by_start(records, ["revision"])
 
     def written(self, bucket: str, prefix: str) -> pd.DataFrame:
         """What the offline store holds: the newest write of each minute, by start (s since the epoch)."""
@@ -173,7 +213,7 @@ class Stores:
         for key in self._keys(bucket, prefix):
             if key.endswith(".parquet"):
                 rows += pq.read_table(io.BytesIO(self._object(bucket, key)), partitioning=None).to_pylist()
-        minutes = _by_start(rows, ["event_time", "write_time"])
+        minutes = self._by_start(rows, ["event_time", "write_time"])
         return minutes[~minutes["is_deleted"].astype(bool)] if len(minutes) else minutes
 
     def _object(self, bucket: str, key: str) -> bytes:
@@ -196,17 +236,17 @@ class Stores:
                 at_end = not answer["Records"] and not answer.get("MillisBehindLatest")
                 iterator = None if at_end else answer.get("NextShardIterator")
 
+    def _by_start(self, rows: list[dict[str, Any]], order: list[str]) -> pd.DataFrame:
+        """Rows with minute_start (ISO 8601), the newest by `order` a minute, indexed by start (s since the epoch)."""
+        columns = ["minute_start", *self._feed.metrics, "is_deleted", *order]
+        frame = pd.DataFrame(rows, columns=None if rows else columns)
+        starts = pd.to_datetime(frame["minute_start"], utc=True)
+        frame.index = pd.Index(starts.map(lambda start: int(start.timestamp())), name="minute", dtype="int64")
+        frame = frame.sort_values(order)
+        return frame[~frame.index.duplicated(keep="last")].sort_index()
+
     def _client(self, service: str) -> Any:
         return self._session.client(service, endpoint_url=self._endpoint)
-
-
-def _by_start(rows: list[dict[str, Any]], order: list[str]) -> pd.DataFrame:
-    """Rows with minute_start (ISO 8601), the newest by `order` a minute, indexed by start (s since the epoch)."""
-    frame = pd.DataFrame(rows, columns=None if rows else [*MINUTE_COLUMNS, "average_fee_rate", "is_deleted", *order])
-    starts = pd.to_datetime(frame["minute_start"], utc=True)
-    frame.index = pd.Index(starts.map(lambda start: int(start.timestamp())), name="minute", dtype="int64")
-    frame = frame.sort_values(order)
-    return frame[~frame.index.duplicated(keep="last")].sort_index()
 
 
 def closed_until(ledger: pd.DataFrame, lateness: float) -> int:

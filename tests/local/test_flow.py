@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.flow import Counters, Flow, check, truth
+from local import flow as flows
+from local.flow import Counters, Flow, check, measured
+from loopcast.feed import load_feed
 
+FEEDS = Path(__file__).parents[2]
+BITCOIN = load_feed(FEEDS / "feeds" / "bitcoin-fees.yaml")
+HARBOUR = load_feed(FEEDS / "tests" / "flink" / "harbour.yaml")
 START = 1_732_000_020  # a whole minute
 UNTIL = START + 3 * 60
 
@@ -21,6 +28,10 @@ def ledger_of(rows: list[tuple[int, int, int]]) -> pd.DataFrame:
     return frame
 
 
+def truth(ledger: pd.DataFrame) -> pd.DataFrame:
+    return flows.truth(measured(ledger, BITCOIN), BITCOIN)
+
+
 LEDGER = ledger_of([(0, 500, 401), (59, 2**40, 800), (60, 1, 4), (130, 7, 404), (190, 9, 400)])
 
 
@@ -28,7 +39,7 @@ def flow(ledger: pd.DataFrame, written: pd.DataFrame, archived: list[str] | None
     count = len(ledger)
     counters = Counters(polled=count, published=count, deduplicated=count, late=0, gaps=0)
     hashes = list(ledger["hash"]) if archived is None else archived
-    return check(ledger, hashes, written, written, counters, closed_until=UNTIL)
+    return check(BITCOIN, measured(ledger, BITCOIN), hashes, written, written, counters, closed_until=UNTIL)
 
 
 def test_a_flow_in_which_all_is_right_is_exact() -> None:
@@ -99,3 +110,23 @@ def test_whatever_is_left_out_of_the_minutes_is_lost_to_the_last_one(
     found = flow(ledger, truth(ledger.drop(index=list(missing))))
     assert found.lost == len(missing)
     assert found.exact == (not missing)
+
+
+def test_a_feed_of_other_names_is_checked_by_its_own_metrics() -> None:
+    ledger = pd.DataFrame(
+        {
+            "hash": ["a", "b", "c"],
+            "time": [START, START + 1, START + 60],
+            "values.order": [10, 20, 5],
+            "values.hours": [0.1, 0.2, 0.0],
+        }
+    )
+    expected = flows.truth(ledger, HARBOUR)
+    assert expected.loc[START].to_dict() == pytest.approx(
+        {"lifts": 2, "total_order": 30, "total_hours": 0.3, "mean_order": 15, "pace": 100}
+    )
+    stored = expected.assign(total_hours=[0.3, 0.0])  # the same doubles, added in another order
+    counters = Counters(polled=3, published=3, deduplicated=3, late=0, gaps=0)
+    assert check(HARBOUR, ledger, ["a", "b", "c"], stored, stored, counters, closed_until=UNTIL).exact
+    wrong = stored.assign(pace=[100.1, float("nan")])
+    assert check(HARBOUR, ledger, ["a", "b", "c"], wrong, wrong, counters, closed_until=UNTIL).wrong_minutes == 1
