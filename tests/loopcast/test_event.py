@@ -67,7 +67,7 @@ def test_a_fee_is_not_derived_from_a_part_of_the_inputs(inputs: Any) -> None:
         ({"time": ...}, "bad_time"),
         ({"time": "noon"}, "bad_time"),
         ({"time": -1}, "bad_time"),
-        ({"time": NOW // 1000 + 7201}, "clock_skew"),
+        ({"time": NOW // 1000 + 61}, "clock_skew"),
         ({"fee": -1}, "bad_fee"),
         ({"fee": 1.5}, "bad_fee"),
         ({"fee": 2**63}, "bad_fee"),
