@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from components.endpoint import invoke
+from components.hold_out.hold_out import shortest_history
 from components.read_features.read_features import read_newest
 from local import online
 from local import report as pages
@@ -46,7 +47,7 @@ from local.stack import (
 )
 from local.status import source_of
 from loopcast.aws import client
-from loopcast.feed import FeedError
+from loopcast.feed import Feed, FeedError
 from loopcast.metrics import coverage, mean_weighted_quantile_loss
 from loopcast.minute import iso_minute
 
@@ -213,6 +214,16 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     (folder / "report.html").write_text(pages.html(report))
 
 
+def require_hours(feed: Feed, hours: float) -> None:
+    """Raises `StackError` when a model can't be trained and judged on so few hours."""
+    minutes = shortest_history(feed.forecast.steps)
+    if not hours * 60 >= minutes:
+        raise StackError(
+            f"HOURS={hours:g} is too short: to train and judge a model that looks {feed.forecast.steps} minutes ahead "
+            f"takes {minutes} minutes: set HOURS={-(-minutes // 60)} or more"
+        )
+
+
 def _asked(decision: str) -> bool:
     if not sys.stdin.isatty():
         raise StackError("APPROVE=ask needs a terminal to ask on: use APPROVE=auto")
@@ -248,6 +259,7 @@ def _run(arguments: argparse.Namespace) -> None:
     start = datetime.now(UTC) - timedelta(hours=arguments.hours) - _AHEAD  # event time stays behind the wall clock
     options = ("--start", f"{start:%Y-%m-%dT%H:%M:00Z}")
     settings = settings_from(arguments, folder_of("demo"), speed=arguments.speed, source_options=options)
+    require_hours(settings.feed, arguments.hours)
     shutil.rmtree(folder, ignore_errors=True)
     os.environ.update(settings.environment)
     demo = Demo(settings, folder, arguments.hours, arguments.approve)

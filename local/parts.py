@@ -27,6 +27,7 @@ _OFFSETS = {
     "repairer": 7,
     "poller": 8,
 }
+LAST_FIRST_PORT = 65535 - max(_OFFSETS.values())
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from types import FrameType
 from local import parts
 from local.parts import Settings
 from local.processes import Processes, Program, StackError
-from loopcast.feed import FeedError, load_feed
+from loopcast.feed import Feed, FeedError, load_feed
 
 SUPERVISOR = "supervisor"
 APPLY_SECONDS = 120
+LEDGER_VALUES = ("fee", "size", "weight")
+"""What the replayed source's ledger knows of a transaction: a feed that reads more can't be checked against it."""
 _LONGEST_BACK_OFF = 30.0
 
 
@@ -242,18 +244,45 @@ def settings_from(
     """Settings from the options of `add_source_arguments`. Raises `StackError` when they don't fit together."""
     if arguments.source == "recording" and not arguments.recording:
         raise StackError("SOURCE=recording needs RECORDING=file: a parquet file or a saved JSON answer of the API")
+    if arguments.recording and arguments.source != "recording":
+        raise StackError(f"RECORDING goes with SOURCE=recording, and SOURCE is {arguments.source}")
     if arguments.recording and not arguments.recording.is_file():
         raise StackError(f"{arguments.recording} is not a file: RECORDING names a parquet file or a saved JSON answer")
+    if not 0 < arguments.port <= parts.LAST_FIRST_PORT:
+        raise StackError(f"PORT={arguments.port} is no first port: choose one from 1024 to {parts.LAST_FIRST_PORT}")
+    feed = load_feed(arguments.feed)
+    if arguments.source != "live":
+        _require_replayable(feed, arguments.feed)
     return Settings(
         feed_path=arguments.feed,
-        feed=load_feed(arguments.feed),
+        feed=feed,
         folder=folder,
         source=arguments.source,
-        recording=arguments.recording if arguments.source == "recording" else None,
+        recording=arguments.recording,
         speed=1.0 if arguments.source == "live" else speed,
         first_port=arguments.port,
         source_options=() if arguments.source == "live" else tuple(source_options),
     )
+
+
+def _require_replayable(feed: Feed, path: Path) -> None:
+    """Raises `StackError` when the simulator and recordings, which are Bitcoin's, don't have what the feed reads."""
+    event = feed.event
+    replayed = {"source.items": "txs", "event.id": "hash", "event.time": "time", "event.time_unit": "s"}
+    read = {
+        **{"source.items": feed.source.items, "event.id": event.id},
+        **{"event.time": event.time, "event.time_unit": event.time_unit},
+    }
+    wrong = [f"{field} is {read[field]}, not {wanted}" for field, wanted in replayed.items() if read[field] != wanted]
+    wrong += [
+        f"event.values.{name}.path is {value.path}, not one of {', '.join(LEDGER_VALUES)}"
+        for name, value in event.values.items()
+        if value.path not in LEDGER_VALUES
+    ]
+    if wrong:
+        raise StackError(
+            f"{path} reads other events than the simulator and recordings list ({'; '.join(wrong)}): use SOURCE=live"
+        )
 
 
 def main() -> None:

@@ -43,6 +43,11 @@ def hold_out(history: History, horizon: int, windows: int, stride: int) -> Split
     return Split(origins, horizon, stride)
 
 
+def shortest_history(horizon: int) -> int:
+    """The fewest minutes, all of them there, of which enough are left to train on."""
+    return TRAINING_HORIZONS * horizon + horizon + (FEWEST_WINDOWS - 1) * SMALLEST_STRIDE
+
+
 def _widest_stride(length: int, horizon: int, windows: int) -> int:
     return min(horizon, max(SMALLEST_STRIDE, (length // 3 - horizon) // (windows - 1)))
 

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from local.demo import require_hours
 from local.parts import Settings, services
 from local.processes import StackError
 from local.stack import Stack, add_source_arguments, read_stack, settings_from
+
+HARBOUR = Path(__file__).parents[1] / "flink" / "harbour.yaml"
 
 
 def settings(*arguments: str, folder: Path = Path("unused"), speed: float = 200.0) -> Settings:
@@ -26,6 +29,28 @@ def test_a_recording_must_be_named_and_must_be_there(tmp_path: Path) -> None:
         settings("--source", "recording")
     with pytest.raises(StackError, match="is not a file"):
         settings("--source", "recording", "--recording", str(tmp_path / "none"))
+
+
+def test_options_that_do_not_fit_together_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    recording = tmp_path / "answer.json"
+    recording.write_text("{}")
+    with pytest.raises(StackError, match="RECORDING goes with SOURCE=recording, and SOURCE is simulated"):
+        settings("--recording", str(recording))
+    with pytest.raises(StackError, match="PORT=65530 is no first port"):
+        settings("--port", "65530")
+
+
+def test_a_feed_of_other_events_has_no_simulator_and_no_recording() -> None:
+    with pytest.raises(StackError, match=r"event.id is lift.number, not hash; .*: use SOURCE=live"):
+        settings("--feed", str(HARBOUR))
+    assert settings("--feed", str(HARBOUR), "--source", "live").feed.name == "harbour-loads"
+
+
+def test_hours_that_are_too_few_to_judge_a_model_on_are_refused_before_they_pass() -> None:
+    feed = settings().feed
+    with pytest.raises(StackError, match=r"HOURS=1 is too short: .* set HOURS=4 or more"):
+        require_hours(feed, 1.0)
+    require_hours(feed, 4.0)
 
 
 def test_the_live_source_runs_at_real_time_and_is_polled_at_the_feeds_own_url() -> None:
