@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -70,6 +70,8 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Runs every stage; returns the report. The caller stops the stack."""
+        self.stack.remember()
+        self.stack.processes.enter(SUPERVISOR)
         with self._stage("start the stack"):
             self.stack.up(progress)
         threading.Thread(target=self.stack.watch, daemon=True).start()
@@ -241,7 +243,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=HOURS, help="hours of event time (default: %(default)s)")
     parser.add_argument("--speed", type=float, default=SPEED, help="event seconds a second (default: %(default)s)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         _run(arguments)
     except (StackError, FeedError) as error:
@@ -266,7 +269,8 @@ def _run(arguments: argparse.Namespace) -> None:
     try:
         report = demo.run()
     finally:
-        progress("stopping the stack")
+        with suppress(OSError):  # the terminal may have gone
+            progress("stopping the stack")
         demo.stack.down()
     write_report(report, folder)
     print(pages.summary(report))

@@ -12,16 +12,20 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 STOP_SECONDS = 15.0
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARK = "LOOPCAST_STACK"
 """An environment variable that every process of a stack inherits: its value is the stack's folder."""
 
@@ -71,12 +75,12 @@ class Processes:
                 start_new_session=True,
             )
         self._children[program.name] = child
-        record = {
-            "pid": child.pid,
-            "started": psutil.Process(child.pid).create_time(),
-            "command": list(program.command),
-        }
-        self._file(program.name).write_text(json.dumps(record))
+        self._remember(program.name, child.pid, program.command)
+
+    def enter(self, name: str) -> None:
+        """Enters this very process under `name`, so that another command finds it, and can stop it."""
+        self._run.mkdir(parents=True, exist_ok=True)
+        self._remember(name, os.getpid(), sys.argv)
 
     def wait_until_healthy(self, program: Program) -> None:
         """Returns once `program` is up; raises `StackError` with the end of its log when it isn't in time."""
@@ -109,7 +113,7 @@ class Processes:
     def stop(self, name: str) -> None:
         """SIGTERM to the program, SIGKILL to its whole group if it doesn't end in time."""
         pid = self.pid(name)
-        if pid is not None:
+        if pid is not None and pid != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
             self._await_end(name, pid)
@@ -120,12 +124,13 @@ class Processes:
         self._file(name).unlink(missing_ok=True)
 
     def stop_all(self) -> None:
-        """Stops every program, the newest first, then whatever else of the stack is left."""
-        for name in reversed(self.names()):
-            self.stop(name)
-        for process in self.strays():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        """Stops every program, the newest first, then what else of the stack is left. No Ctrl-C ends it early."""
+        with _uninterrupted():
+            for name in reversed(self.names()):
+                self.stop(name)
+            for process in self.strays():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def strays(self) -> list[psutil.Process]:
         """Processes that carry the stack's mark, other than this one and its ancestors."""
@@ -146,6 +151,10 @@ class Processes:
         deadline = time.monotonic() + STOP_SECONDS
         while self.pid(name) == pid and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def _remember(self, name: str, pid: int, command: Sequence[str]) -> None:
+        record = {"pid": pid, "started": psutil.Process(pid).create_time(), "command": list(command)}
+        self._file(name).write_text(json.dumps(record))
 
     def _file(self, name: str) -> Path:
         return self._run / f"{name}.json"
@@ -171,6 +180,20 @@ def healthy(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets no signal that asks for an end cut short what is already ending things."""
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _running(pid: int, started: float) -> bool:

@@ -73,7 +73,7 @@ def summary(report: Mapping[str, Any]) -> str:
         *(f"backtest: {row['name']:<22} loss {number(row['loss'])}" for row in report["backtest"]["rows"]),
         f"model: {model['decision']}",
         f"forecast of {report['target']} for {len(forecast['minutes'])} minutes from {forecast['minutes'][0]}: loss "
-        f" {number(forecast['loss'])}, {number(forecast['coverage'])} of the minutes within the outer quantiles",
+        f"{number(forecast['loss'])}, {number(forecast['coverage'])} of the minutes within the outer quantiles",
         f"done in {report['total_seconds']:.0f} s",
     ]
     return "\n".join(lines)

@@ -214,6 +214,7 @@ def stop_everything() -> list[str]:
     for command in ("up", "demo"):
         processes = Processes(folder_of(command))
         found += processes.names()
+        processes.stop(SUPERVISOR)  # else it would start again what is stopped
         processes.stop_all()
     return found
 

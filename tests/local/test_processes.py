@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -126,3 +129,48 @@ def test_a_program_that_never_gets_up_is_reported_in_time(tmp_path: Path) -> Non
         processes.wait_until_healthy(program)
     assert time.monotonic() - began < 60
     processes.stop_all()
+
+
+DRIVER = """
+import signal, sys, time
+from pathlib import Path
+from local.processes import Processes
+def end(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, end)
+processes = Processes(Path(sys.argv[1]))
+processes.enter("driver")
+print("entered", flush=True)
+try:
+    time.sleep(600)
+finally:
+    processes.stop_all()
+    print("ended", flush=True)
+"""
+
+
+def test_a_command_that_entered_itself_is_found_and_ended_by_another(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "entered\n"
+        others = Processes(tmp_path)
+        assert others.pid("driver") == driver.pid
+        others.stop("driver")
+        assert driver.stdout.read() == "ended\n"
+    assert others.names() == []
+
+
+def test_a_second_ctrl_c_does_not_cut_the_stop_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes, family = started(tmp_path, server())
+    stop = processes.stop
+
+    def interrupted_stop(name: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop(name)
+
+    monkeypatch.setattr(processes, "stop", interrupted_stop)
+    processes.stop_all()
+    assert all_gone(family)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
