@@ -75,6 +75,15 @@ def test_tags_are_added_listed_and_deleted(sagemaker_client: Any, name: str) -> 
     assert sagemaker_client.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "loop"}]
 
 
+@pytest.mark.parametrize("arn", ["model/none", "coffee/cup", "model"])
+def test_what_is_not_there_has_no_tags(sagemaker_client: Any, arn: str) -> None:
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:{arn}"
+    with pytest.raises(ClientError, match="Could not find a resource with ARN"):
+        sagemaker_client.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "loop"}])
+    with pytest.raises(ClientError, match="Could not find a resource with ARN"):
+        sagemaker_client.list_tags(ResourceArn=arn)
+
+
 def test_lists_are_filtered_sorted_and_come_in_pages(sagemaker_client: Any, name: str) -> None:
     for suffix in "bca":
         trained(sagemaker_client, f"{name}-{suffix}")
