@@ -66,6 +66,9 @@ def ceiling(feed: Feed, names: Names) -> float | None:
             raise
         return feed.thresholds.max_loss
     try:
-        return float(text)
-    except ValueError as error:
-        raise Refused(f"The parameter {name} must be a number, not {text!r}.") from error
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if math.isnan(limit):
+        raise Refused(f"The parameter {name} must be a number, not {text!r}.")
+    return limit

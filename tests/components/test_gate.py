@@ -1,11 +1,17 @@
 """A model must earn its place."""
 
 import math
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.gate.gate import PENDING, REJECTED, decide, objections
+from components.gate.gate import PENDING, REJECTED, ceiling, decide, objections
+from components.run import Refused
+from loopcast import aws
+from loopcast.feed import Feed, parse_feed
+from loopcast.names import Names
 
 losses = st.floats(0.001, 10)
 known = st.dictionaries(st.sampled_from(["persistence", "empirical_1h", "empirical_6h"]), losses, min_size=1)
@@ -67,3 +73,31 @@ def test_a_loss_that_is_no_number_never_passes() -> None:
 
 def test_a_baseline_without_a_loss_does_not_count() -> None:
     assert not objections(0.2, {"persistence": None}, None, None)
+
+
+@pytest.fixture
+def limited_feed() -> Feed:
+    text = Path("feeds/bitcoin-fees.yaml").read_text()
+    return parse_feed(text.replace("thresholds: {}", "thresholds: {max_loss: 0.4}"))
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_ceiling_in_ssm_goes_before_the_feeds(limited_feed: Feed) -> None:
+    names = Names("ceiling", "000000000000")
+    assert ceiling(limited_feed, names) == 0.4
+    put_ceiling(names, "0.25")
+    assert ceiling(limited_feed, names) == 0.25
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("text", ["low", "nan"])
+def test_a_ceiling_that_is_no_number_is_refused(limited_feed: Feed, text: str) -> None:
+    names = Names("no-ceiling", "000000000000")
+    put_ceiling(names, text)
+    with pytest.raises(Refused, match=f"/loopcast/no-ceiling/thresholds/max_loss must be a number, not '{text}'"):
+        ceiling(limited_feed, names)
+
+
+def put_ceiling(names: Names, value: str) -> None:
+    name = names.parameter("thresholds", "max_loss")
+    aws.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
