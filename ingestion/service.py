@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pythonjsonlogger.json import JsonFormatter
 
@@ -137,7 +138,14 @@ def part_of(name: str, settings: argparse.Namespace) -> Part:
         feed, clock = load_feed(settings.feed), Clock(settings.speed)
     except (FeedError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    return Part(name, feed, Names(feed.name, settings.account or aws.account()), clock)
+    return Part(name, feed, Names(feed.name, settings.account or _account()), clock)
+
+
+def _account() -> str:
+    try:
+        return aws.account()
+    except (BotoCoreError, ClientError) as error:
+        raise SystemExit(f"STS doesn't say which AWS account this is ({error}): set LOOPCAST_ACCOUNT") from error
 
 
 def stop_on_signals(stop: Stop) -> None:
@@ -197,8 +205,9 @@ def _served(health: Health, port: int) -> Iterator[int]:
     """Serves health and metrics meanwhile; yields the port."""
     try:
         server = _Server(("", port), _handler(health))
-    except OSError as error:
-        raise SystemExit(f"port {port} can't be used ({error.strerror}): choose another with --http-port") from error
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SystemExit(f"port {port} can't be used ({why}): choose another with --http-port") from error
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     try:
         yield server.server_address[1]

@@ -113,10 +113,17 @@ class Consumer:
 def add_lease_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lease-seconds",
-        type=float,
+        type=_lease_seconds,
         default=LEASE_SECONDS,
         help=f"a replica without a sign of life for so long loses its shards (default {LEASE_SECONDS:g})",
     )
+
+
+def _lease_seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"a lease holds from 1 to 3600 seconds, not {text}")
+    return seconds
 
 
 class ShardReader(threading.Thread):

@@ -59,6 +59,7 @@ def test_a_health_check_only_looks(world: World) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (["--http-port", "99999"], "choose another with --http-port"),
         (["--speed", "0"], "above 0"),
         (["--feed", "nowhere.yaml"], "nowhere.yaml"),
     ],
@@ -69,6 +70,15 @@ def test_a_wrong_setting_is_one_sentence(flags: list[str], said: str) -> None:
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_program_that_can_not_learn_its_account_says_what_to_set() -> None:
+    environment = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "LOOPCAST_ACCOUNT": ""}
+    command = [sys.executable, "-m", "ingestion.poller", "--http-port", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "set LOOPCAST_ACCOUNT" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_logs_are_json_with_time_level_and_message(world: World) -> None:
