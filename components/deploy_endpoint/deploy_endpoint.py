@@ -102,6 +102,8 @@ def _create_config(names: Names, stage: str, variant: Mapping[str, Any], run_id:
             DataCaptureConfig=_capture(names),
             Tags=[*tags(names, run=run_id), *([{"Key": _PREVIOUS, "Value": previous}] if previous else [])],
         )
+    elif not _serves(name, variant):
+        raise Refused(f"The run {run_id} was for another model or instance type: deploy under another run's id.")
     return name
 
 

@@ -200,6 +200,9 @@ def test_a_deployment_that_fails_its_check_is_rolled_back(
     assert "serves what it served before" in roll_back(stack.names, "staging", "r3", WAITING)
     assert served_package(stack.names, "staging") == built["model_package_arn"]
     assert "another run" in roll_back(stack.names, "staging", "r3", WAITING)
+    with pytest.raises(Refused, match="The run r3 was for another model"):
+        deploy(stack.names, "staging", f"{stack.names.prefix}-r1-train-empirical-1", "r3", "ml.m5.large", WAITING)
+    assert served_package(stack.names, "staging") == built["model_package_arn"]
 
 
 def test_a_first_deployment_that_is_rolled_back_leaves_no_endpoint(stack: Stack, built: dict[str, Any]) -> None:
