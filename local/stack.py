@@ -150,6 +150,7 @@ def _up(arguments: argparse.Namespace) -> None:
     stop_everything()
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:00Z}"
     settings = settings_from(arguments, folder_of("up"), speed=1.0, source_options=("--start", now))
+    require_same_events(read_stack(settings.folder), settings)
     if settings.ledger.exists():  # the source goes on where it was
         settings = replace(settings, source_options=())
     stack = Stack(settings)
@@ -167,6 +168,19 @@ def _up(arguments: argparse.Namespace) -> None:
         )
     )
     progress("the stack is up, at real time: make status shows it, make down stops it")
+
+
+def require_same_events(kept: Stack | None, settings: Settings) -> None:
+    """Raises `StackError` when the stack that was kept, and would go on, has other events than `settings`."""
+    if kept is None:
+        return
+    before, now = kept.settings, settings
+    if (before.feed.name, before.source, before.recording) != (now.feed.name, now.source, now.recording):
+        recording = f" RECORDING={before.recording}" if before.recording else ""
+        raise StackError(
+            f"the stack in {now.folder} was begun with FEED={before.feed_path} SOURCE={before.source}{recording}: "
+            "start it with these, or delete that folder to begin anew"
+        )
 
 
 def _watch(arguments: argparse.Namespace) -> None:

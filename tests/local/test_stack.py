@@ -13,7 +13,7 @@ import pytest
 from local.demo import require_hours
 from local.parts import Settings, services
 from local.processes import StackError
-from local.stack import Stack, add_source_arguments, read_stack, settings_from
+from local.stack import Stack, add_source_arguments, read_stack, require_same_events, settings_from
 
 HARBOUR = Path(__file__).parents[1] / "flink" / "harbour.yaml"
 
@@ -78,6 +78,14 @@ def test_a_later_command_finds_the_stack_as_it_was_started(tmp_path: Path) -> No
     after = read_stack(folder)
     assert after is not None
     assert after.settings == before.settings
+
+
+def test_a_stack_that_was_kept_goes_on_with_the_same_events_only(tmp_path: Path) -> None:
+    before = Stack(settings(folder=tmp_path))
+    require_same_events(None, before.settings)
+    require_same_events(before, settings("--port", "6000", folder=tmp_path))
+    with pytest.raises(StackError, match=r"was begun with FEED=.* SOURCE=simulated: start it with these, or delete"):
+        require_same_events(before, settings("--source", "live", folder=tmp_path))
 
 
 def test_a_port_that_is_taken_stops_the_start_with_a_clear_sentence_and_leaves_nothing(tmp_path: Path) -> None:
