@@ -34,6 +34,8 @@ class Audit:
         deadline = time.monotonic() + SETTLE_SECONDS
         while not flow.exact and time.monotonic() < deadline:
             time.sleep(1.0)
+            if self._settings.source == "live":  # what was on its way to the archive is there by now
+                self.ledger = self._read_ledger()
             flow = self._measure(until)
         return flow
 

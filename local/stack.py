@@ -214,6 +214,8 @@ def _destroy(_arguments: argparse.Namespace) -> None:
     stack = running_stack()
     if stack is None:
         raise StackError("nothing is running: make up starts the stack whose AWS resources can be destroyed")
+    if stack.settings.folder == folder_of("demo"):
+        raise StackError("make demo is running, and its AWS resources end with it: make down ends it")
     stack.processes.stop(SUPERVISOR)
     for program in reversed(parts.flow(stack.settings)):
         stack.processes.stop(program.name)
