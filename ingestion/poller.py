@@ -61,6 +61,7 @@ class Poller:
     def step(self) -> float:
         """One poll and the publishing of what it brought. Returns the seconds from its begin to the next one's."""
         begun = self._part.clock.monotonic()
+        self._part.health.beat()
         try:
             items = self._source.poll()
         except SourceFault as fault:
@@ -82,7 +83,6 @@ class Poller:
 
     def _fault(self, fault: SourceFault) -> float:
         self._faults += 1
-        self._part.health.beat()
         self._part.health.ready = False
         ANSWERS.labels(fault.reason).inc()
         log.warning("no answer", extra={"error": str(fault), "faults": self._faults})

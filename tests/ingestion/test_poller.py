@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from ingestion.delivery import GaveUp
 from ingestion.listing import Recent, read_listing
 from ingestion.pace import Pace
 from ingestion.poller import BytesSent, Poller
-from ingestion.service import Part
+from ingestion.service import STUCK_AFTER, Health, Part
 from ingestion.source import Source
 from loopcast import aws
 from tests.conftest import Service
@@ -65,6 +66,18 @@ def test_events_are_published_oldest_first(world: World) -> None:
     with polling(world, listing(page(0, 20))) as polled:
         polled.step()
     assert published(world) == [transaction(number)["hash"] for number in range(20)]
+
+
+def test_a_poller_that_polls_is_alive_long_after_a_fault(world: World) -> None:
+    now = [0.0]
+    health = Health(lambda: now[0])
+    with polling(world, text("", 500), listing(page(0, 20))) as polled:
+        polled._part = replace(polled._part, health=health)
+        polled.step()
+        now[0] = STUCK_AFTER + 1
+        assert not health.live
+        polled.step()
+        assert health.live
 
 
 @given(polls=st.lists(st.integers(0, 60), min_size=1, max_size=20))
