@@ -60,8 +60,7 @@ class Processes:
         """Starts `program` unless it runs; returns at once. Raises `StackError` when a port is taken."""
         if self.pid(program.name):
             return
-        for use, port in program.ports.items():
-            require_free_port(port, f"{program.name} ({use})")
+        require_free_ports(program)
         self._run.mkdir(parents=True, exist_ok=True)
         self._log.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **program.environment, MARK: self._mark}
@@ -158,6 +157,12 @@ class Processes:
 
     def _file(self, name: str) -> Path:
         return self._run / f"{name}.json"
+
+
+def require_free_ports(program: Program) -> None:
+    """Raises `StackError` when something listens on one of the ports of `program`."""
+    for use, port in program.ports.items():
+        require_free_port(port, program.name if use == program.name else f"{program.name} ({use})")
 
 
 def require_free_port(port: int, user: str) -> None:

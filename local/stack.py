@@ -19,7 +19,7 @@ from types import FrameType
 
 from local import parts
 from local.parts import Settings
-from local.processes import Processes, Program, StackError
+from local.processes import Processes, Program, StackError, require_free_ports
 from loopcast.feed import Feed, FeedError, load_feed
 
 SUPERVISOR = "supervisor"
@@ -43,6 +43,9 @@ class Stack:
 
     def up(self, progress: Callable[[str], None]) -> None:
         """Starts every part and returns when all are healthy. Raises `StackError`."""
+        for program in self.programs:
+            if not self.processes.pid(program.name):
+                require_free_ports(program)
         self.remember()
         progress("starting AWS and SageMaker on this machine")
         self._start(parts.services(self.settings))
