@@ -50,7 +50,7 @@ def bucket(aws: Service) -> str:
     return BUCKET
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local(aws: Service, bucket: str, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The server that most tests share."""
     endpoint = f"http://127.0.0.1:{free_port()}"
@@ -59,12 +59,12 @@ def local(aws: Service, bucket: str, images: Path, tmp_path_factory: pytest.Temp
         yield Service(endpoint, dict(os.environ))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sagemaker_client(local: Service) -> Any:
     return client(local.endpoint, "sagemaker")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runtime(local: Service) -> Any:
     return client(local.endpoint, "sagemaker-runtime")
 
