@@ -40,7 +40,7 @@ def run(names: Names, resources: Sequence[Resource], waiter: Waiter, *, confirme
 
 
 def _conclude(names: Names, removed: Counter[str], failed: list[str], left: list[str], waiter: Waiter) -> int:
-    counts = ", ".join(f"{count} {what}{'s' if count > 1 else ''}" for what, count in removed.items() if count)
+    counts = ", ".join(f"{count} {_plural(what) if count > 1 else what}" for what, count in removed.items() if count)
     waiter.say(f"destroy: removed {counts or 'nothing: there was nothing'}")
     for sentence in failed:
         print(sentence, file=sys.stderr)
@@ -51,6 +51,12 @@ def _conclude(names: Names, removed: Counter[str], failed: list[str], left: list
         return 1
     waiter.say(f"destroy: looked again: nothing of {names.prefix} is left")
     return 0
+
+
+def _plural(what: str) -> str:
+    """`log streams of /aws/x` of `log stream of /aws/x`."""
+    head, of, where = what.partition(" of ")
+    return f"{head}s{of}{where}"
 
 
 def _confirm(names: Names) -> bool:

@@ -10,7 +10,10 @@ from applier.kinds.core import call, call_if_there, pages
 from loopcast.names import Names
 
 _JOBS = ("Training", "Transform", "Processing")
+_DELETABLE = ("Training", "Processing")
+"""The jobs whose records AWS deletes when asked; those of transform jobs stay."""
 _UNFINISHED = ("InProgress", "Stopping")
+_ENDED = ("Completed", "Failed", "Stopped")
 _LOG_GROUPS = ("/aws/sagemaker/", "/aws/kinesisfirehose/", "/aws/athena/", "/loopcast/")
 _JOB_LOG_GROUPS = [f"/aws/sagemaker/{job}Jobs" for job in _JOBS]
 
@@ -56,8 +59,9 @@ def running(feed: Owner) -> list[Sort]:
 
 
 def traces(feed: Owner) -> list[Sort]:
-    """What else carries the feed's name: alarms, parameters and logs."""
+    """What else carries the feed's name: records of jobs, alarms, parameters and logs."""
     return [
+        *(_ended_jobs(feed, job) for job in _DELETABLE),
         Sort("alarm", partial(_alarms, feed), lambda name: _delete("cloudwatch", "DeleteAlarms", AlarmNames=[name])),
         Sort("parameter", partial(_parameters, feed), lambda name: _delete("ssm", "DeleteParameter", Name=name)),
         Sort(
@@ -86,23 +90,31 @@ def _of_sagemaker(feed: Owner, what: str, noun: str) -> Sort:
 
 
 def _jobs(feed: Owner, job: str) -> Sort:
-    """Jobs that haven't ended: AWS keeps the record of an ended one, which costs nothing."""
-
-    def find() -> list[str]:
-        path = f"{job}JobSummaries[].{job}JobName"
-        listed = [
-            name
-            for status in _UNFINISHED
-            for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=feed.names.prefix, StatusEquals=status)
-        ]
-        return _owned(feed, listed)
-
+    """Jobs that haven't ended."""
     return Sort(
         f"{job.lower()} job",
-        find,
+        partial(_jobs_in, feed, job, _UNFINISHED),
         lambda name: _delete("sagemaker", f"Stop{job}Job", **{f"{job}JobName": name}),
         "stopped",
     )
+
+
+def _ended_jobs(feed: Owner, job: str) -> Sort:
+    return Sort(
+        f"ended {job.lower()} job",
+        partial(_jobs_in, feed, job, _ENDED),
+        lambda name: _delete("sagemaker", f"Delete{job}Job", **{f"{job}JobName": name}),
+    )
+
+
+def _jobs_in(feed: Owner, job: str, statuses: Sequence[str]) -> list[str]:
+    path = f"{job}JobSummaries[].{job}JobName"
+    listed = [
+        name
+        for status in statuses
+        for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=feed.names.prefix, StatusEquals=status)
+    ]
+    return _owned(feed, listed)
 
 
 def _owned(feed: Owner, names: Sequence[str]) -> list[str]:

@@ -119,11 +119,8 @@ def remains(names: Names) -> list[str]:
         sagemaker.list_models()["Models"],
         sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"],
         sagemaker.list_feature_groups()["FeatureGroupSummaries"],
-        [
-            job
-            for job in sagemaker.list_processing_jobs()["ProcessingJobSummaries"]
-            if job["ProcessingJobStatus"] == "InProgress"
-        ],
+        sagemaker.list_training_jobs()["TrainingJobSummaries"],
+        sagemaker.list_processing_jobs()["ProcessingJobSummaries"],
     ]
     own = (f"{names.prefix}-", f"{names.prefix}/", names.glue_database, names.parameters)
     texts = [
@@ -148,6 +145,7 @@ def test_destroy_leaves_nothing_and_says_what_it_removed(used: Stack) -> None:
         f"endpoint {names.endpoint('staging')}: deleted",
         f"endpoint configuration {names.prefix}-one: deleted",
         f"processing job {names.prefix}-step-1: stopped",
+        f"ended processing job {names.prefix}-step-1: deleted",
         f"model {names.prefix}-one: deleted",
         f"ModelPackageGroup {names.model_package_group}: emptied of 1 model packages",
         f"Bucket {names.bucket}: emptied of 4 objects",
@@ -225,6 +223,12 @@ def test_what_appears_while_all_is_destroyed_makes_it_fail(stack: Stack, monkeyp
         "still there: log stream late/one",
         f"{stack.names.prefix}: not everything is gone: see above, then run this again",
     ]
+
+
+def test_what_is_removed_is_counted_in_plain_words(used: Stack) -> None:
+    keep_log("/aws/sagemaker/TrainingJobs", f"{used.names.prefix}-train-2/algo-1")
+
+    assert ", 2 log streams of /aws/sagemaker/TrainingJobs" in used.run("destroy", "--yes").lines[-2]
 
 
 @pytest.mark.parametrize(
