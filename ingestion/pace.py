@@ -8,26 +8,32 @@ from dataclasses import dataclass
 from loopcast.clock import Clock
 from loopcast.feed import Source
 
-FRESH_SHARE = 0.4
-"""The share of a full answer that shall be new. Half would do; but a source that itself waits at half a page for its
-reader would then never be asked faster."""
+FRESH_SHARE = 0.2
+"""The share of a full answer that shall be new at the rate of the latest burst: what is left is for a worse one."""
+_FORGETTING = 0.9
+"""What is left, an answer later, of the rate of a burst: arrivals are far from even (docs/simulator.md)."""
 _FASTEST_RISE = 1.5
 LONGEST_RETRY_AFTER = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pace:
-    """Intervals between polls, in seconds of wall time; an answer has up to `page` items."""
+    """Intervals between polls, in seconds of wall time; an answer has up to `page` items.
+
+    `rate` is what items may come at, a second: that of the latest burst, slowly forgotten.
+    """
 
     shortest: float
     longest: float
     page: int
+    rate: float = 0.0
 
     def after_answer(self, elapsed: float, fresh: int, gap: bool) -> float:
         """The next interval, when in the last `elapsed` seconds `fresh` new items came."""
+        self.rate = max(fresh / elapsed if elapsed else 0.0, self.rate * _FORGETTING)
         if gap:
             return self.shortest
-        wanted = elapsed * self.page * FRESH_SHARE / max(fresh, 1)
+        wanted = self.page * FRESH_SHARE / self.rate if self.rate else self.longest
         return self._bounded(min(wanted, elapsed * _FASTEST_RISE))
 
     def after_fault(self, faults: int, retry_after: float | None) -> float:
