@@ -13,12 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import flink, freshness, stages
+from bench import flink, freshness, pace, stages
 from local.parts import FIRST_PORT, default_folder
 from local.processes import StackError
 from local.stack import progress
 
 _MEASUREMENTS: dict[str, Callable[[Path, int], list[dict[str, Any]]]] = {
+    "pace": pace.measure,
     "stages": stages.measure,
     "freshness": freshness.measure,
     "flink": lambda folder, _port: flink.measure(folder),
