@@ -19,6 +19,9 @@ from hypothesis import settings
 
 START_SECONDS = 60
 
+# A shell ignores SIGINT in what it starts in the background, and children would inherit that: interrupts are tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("loopcast", deadline=None)
 settings.load_profile("loopcast")
