@@ -53,7 +53,11 @@ def main() -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows (what, value, unit), aligned."""
     width = max(len(row["what"]) for row in rows)
-    return "\n".join(f"{row['what']:<{width}}  {row['value']:>12,.4g} {row['unit']}" for row in rows)
+    return "\n".join(f"{row['what']:<{width}}  {_number(row['value']):>10} {row['unit']}" for row in rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
