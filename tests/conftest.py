@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -67,9 +68,13 @@ def sagemaker(aws: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nothing listens on and that no outgoing connection is given until it is used: the system takes
+    those from 32768 on, and a Flink needs ten seconds before it binds."""
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            port = random.randrange(10_000, 20_000)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

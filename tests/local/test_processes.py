@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from local.processes import Processes, Program, StackError
+from tests.conftest import free_port
 
 SERVER = """
 import http.server, subprocess, sys, signal
@@ -26,13 +27,6 @@ if {stubborn}:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def server(detached: bool = False, stubborn: bool = False) -> Program:
