@@ -31,6 +31,10 @@ class Names:
     model_package_group = property(lambda self: self.prefix)
     glue_database = property(lambda self: self.prefix.replace("-", "_"))
     athena_workgroup = property(lambda self: self.prefix)
+    topic = property(lambda self: f"{self.prefix}-notifications")
+    notifications_rule = property(lambda self: f"{self.prefix}-notifications")
+    notifications_queue = property(lambda self: f"{self.prefix}-notifications")
+    dashboard = property(lambda self: self.prefix)
     bucket = property(lambda self: f"{self.prefix}-{self.account}")
     parameters = property(lambda self: f"/loopcast/{self.feed}/")
     metric_namespace = "Loopcast"
@@ -54,6 +58,11 @@ class Names:
     def endpoint(self, stage: str) -> str:
         """The endpoint of `stage`, staging or production."""
         return f"{self.prefix}-{stage}"
+
+    def alarm(self, stage: str, kind: str) -> str:
+        """The CloudWatch alarm of `stage`: quantile-loss, missing-minutes, feature-drift, monitor-silent, or degraded,
+        which is made of others."""
+        return f"{self.prefix}-{stage}-{kind}"
 
     def role(self, part: str) -> str:
         """The IAM role of one part, for example `poller`."""
