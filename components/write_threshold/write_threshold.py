@@ -1,32 +1,14 @@
-"""The loss above which a stage's model is held to have drifted."""
+"""Writes the loss above which a stage's model is held to have drifted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from components.run import Refused, read_json
+from components.write_threshold.threshold import threshold
 from loopcast import aws
 from loopcast.names import Names
-
-_DEVIATIONS = 4.0
-_MAD_TO_DEVIATION = 1.4826
-_LEAST_FACTOR = 1.5
-
-
-def threshold(loss: float, window_losses: Sequence[float]) -> float:
-    """A limit that the noise of single windows does not break.
-
-    The median of the backtest's window losses and four robust standard deviations (1.4826 times the median absolute
-    deviation), and at least one and a half times the loss of all windows together. Windows whose loss is NaN don't
-    count.
-    """
-    known = np.array([value for value in window_losses if value is not None and np.isfinite(value)])
-    median = float(np.median(known))
-    spread = _MAD_TO_DEVIATION * float(np.median(np.abs(known - median)))
-    return max(median + _DEVIATIONS * spread, _LEAST_FACTOR * loss)
 
 
 def write_threshold(names: Names, stage: str, package: Mapping[str, Any]) -> float:
