@@ -80,7 +80,7 @@ def start_server(folder: Path, container: Container, image: Image, environment: 
         storage.download({"S3Uri": container.model_data}, base / "model")
     elif container.model_data:
         storage.download_archive(container.model_data, base / "model")
-    port = _free_port()
+    port = free_port()
     (folder / "port").write_text(str(port))
     variables = {
         **common_environment(image.python),
@@ -99,7 +99,7 @@ def adopt_server(program: Program) -> Server:
     return Server(program, int((program.folder / "port").read_text()))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port on which nothing listens, and that was not given a moment ago to a program that doesn't listen yet."""
     with _ports:
         while True:
