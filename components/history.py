@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -53,24 +53,16 @@ class History:
 
     def to_instance(self) -> dict[str, Any]:
         """The DeepAR form, `{"start": "2026-11-21 10:00:00", "target": [1.0, null, ...]}`."""
-        return {"start": f"{self.start:%Y-%m-%d %H:%M:%S}", "target": [_or_null(value) for value in self.target]}
+        return {"start": f"{self.start:%Y-%m-%d %H:%M:%S}", "target": [or_null(value) for value in self.target]}
 
     def to_json(self) -> dict[str, Any]:
-        return {"start": iso_minute(self.start), "target": [_or_null(value) for value in self.target]}
+        return {"start": iso_minute(self.start), "target": [or_null(value) for value in self.target]}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> History:
         return History(datetime.fromisoformat(document["start"]), np.array(document["target"], dtype=np.float64))
 
 
-def contiguous(values: Mapping[datetime, float]) -> History:
-    """The history of `values` by minute start, from the first to the last; `values` must not be empty."""
-    start = min(values)
-    target = np.full((max(values) - start) // WINDOW + 1, np.nan)
-    for minute, value in values.items():
-        target[(minute - start) // timedelta(minutes=1)] = value
-    return History(start, target)
-
-
-def _or_null(value: float) -> float | None:
+def or_null(value: float) -> float | None:
+    """`value` for JSON, which has no NaN."""
     return None if math.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Reads the target's history: the feature group's offline store by Athena, and the newest day from the online store."""
+"""Reads the history of a feed's metrics: the offline store by Athena, and the newest day from the online store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from components.history import History, contiguous
+from components.columns import Columns, contiguous
+from components.history import History
 from components.read_features.merge import ONLINE, Row, minute_of, newest, since
 from components.run import Refused
 from loopcast import aws
@@ -23,29 +24,34 @@ _BATCH = 100
 _ROUNDS = 5
 _QUERY_LIMIT = 600.0
 _QUERY = """\
-SELECT record_id, event_time, is_deleted, api_invocation_time, write_time, {target}
+SELECT record_id, event_time, is_deleted, api_invocation_time, write_time, {metrics}
 FROM "{database}"."{table}"
 WHERE record_id LIKE '{series}#%' AND event_time >= '{since}'"""
 
 
-def read_history(feed: Feed, names: Names, lookback: timedelta) -> History:
-    """The target's history over the `lookback` before the newest minute. Raises `Refused` when there is none."""
+def read_columns(feed: Feed, names: Names, lookback: timedelta) -> Columns:
+    """Every metric over the `lookback` before the newest minute. Raises `Refused` when there is none."""
     online = read_online(feed, names)
     first = max((row.event_time for row in online), default=datetime.now(UTC)) - lookback
     offline = list(read_offline(feed, names, first))
     _log.info("read %d minutes online and %d rows offline", len(online), len(offline))
-    return _history(names, newest([*online, *offline]), lookback)
+    return _columns(feed, names, newest([*online, *offline]), lookback)
+
+
+def read_newest_columns(feed: Feed, names: Names) -> Columns:
+    """Every metric over the newest day, from the online store alone. Raises `Refused` when there is none."""
+    return _columns(feed, names, newest(read_online(feed, names)), timedelta(days=1))
 
 
 def read_newest(feed: Feed, names: Names) -> History:
     """The newest day of the target's history, from the online store alone. Raises `Refused` when there is none."""
-    return _history(names, newest(read_online(feed, names)), timedelta(days=1))
+    return read_newest_columns(feed, names).history(feed.forecast.target)
 
 
-def _history(names: Names, values: dict[datetime, float], lookback: timedelta) -> History:
-    if not values:
+def _columns(feed: Feed, names: Names, minutes: Mapping[datetime, Mapping[str, float]], lookback: timedelta) -> Columns:
+    if not minutes:
         raise Refused(f"The feature group {names.feature_group} has no minute yet: start the feed and wait.")
-    return contiguous(since(values, lookback))
+    return contiguous(since(minutes, lookback), feed.metrics)
 
 
 def read_online(feed: Feed, names: Names) -> list[Row]:
@@ -77,7 +83,7 @@ def _identifier(feed: Feed, names: Names, ids: list[str]) -> dict[str, Any]:
     return {
         "FeatureGroupName": names.feature_group,
         "RecordIdentifiersValueAsString": ids,
-        "FeatureNames": [RECORD_ID, EVENT_TIME, feed.forecast.target],
+        "FeatureNames": [RECORD_ID, EVENT_TIME, *feed.metrics],
     }
 
 
@@ -85,7 +91,12 @@ def _online_row(feed: Feed, record: Iterable[Mapping[str, str]]) -> Row:
     values = {feature["FeatureName"]: feature["ValueAsString"] for feature in record}
     event_time = datetime.fromisoformat(values[EVENT_TIME])
     minute = minute_of(values[RECORD_ID], event_time)
-    return Row(minute, event_time, ONLINE, float(values[feed.forecast.target]))
+    return Row(minute, event_time, ONLINE, _defined(feed, values))
+
+
+def _defined(feed: Feed, values: Mapping[str, str | None]) -> dict[str, float]:
+    """The metrics that the record has: a ratio to nothing is no feature."""
+    return {name: float(text) for name in feed.metrics if (text := values.get(name)) is not None}
 
 
 def read_offline(feed: Feed, names: Names, first: datetime) -> Iterator[Row]:
@@ -93,7 +104,7 @@ def read_offline(feed: Feed, names: Names, first: datetime) -> Iterator[Row]:
     group = aws.client("sagemaker").describe_feature_group(FeatureGroupName=names.feature_group)
     catalog = group["OfflineStoreConfig"]["DataCatalogConfig"]
     query = _QUERY.format(
-        target=feed.forecast.target,
+        metrics=", ".join(feed.metrics),
         database=catalog["Database"],
         table=catalog["TableName"],
         series=feed.name,
@@ -106,12 +117,11 @@ def read_offline(feed: Feed, names: Names, first: datetime) -> Iterator[Row]:
 def _offline_row(feed: Feed, record: Mapping[str, str | None]) -> Row:
     event_time = datetime.fromisoformat(record[EVENT_TIME] or "")
     deleted = (record["is_deleted"] or "").lower() == "true"
-    value = record[feed.forecast.target]
     return Row(
         minute=minute_of(record[RECORD_ID] or "", event_time),
         event_time=event_time,
         written=f"{record['api_invocation_time']} {record['write_time']}",
-        value=None if deleted or value is None else float(value),
+        values=None if deleted else _defined(feed, record),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from components.read_features.read_features import read_history, read_newest, read_offline
+from components.read_features.read_features import read_columns, read_newest, read_offline
 from components.run import Refused
 from loopcast import aws
 from loopcast.feed import Feed, parse_feed
@@ -46,14 +46,16 @@ def expected() -> np.ndarray:
 
 
 def test_both_stores_together_give_each_minute_once(stored: Names) -> None:
-    history = read_history(FEED, stored, timedelta(days=14))
-    assert history.start == FIRST_MINUTE
-    np.testing.assert_array_equal(history.target, expected())
+    columns = read_columns(FEED, stored, timedelta(days=14))
+    assert columns.start == FIRST_MINUTE
+    np.testing.assert_array_equal(columns.values["average_weight"], expected())
+    counts = np.where(np.isnan(expected()), np.nan, 1.0)
+    np.testing.assert_array_equal(columns.values["parcel_count"], counts)
 
 
 def test_the_lookback_bounds_what_is_read(stored: Names) -> None:
-    history = read_history(FEED, stored, timedelta(minutes=100))
-    np.testing.assert_array_equal(history.target, expected()[-100:])
+    columns = read_columns(FEED, stored, timedelta(minutes=100))
+    np.testing.assert_array_equal(columns.values["average_weight"], expected()[-100:])
 
 
 def test_the_newest_day_needs_the_online_store_only(stored: Names) -> None:
@@ -63,7 +65,7 @@ def test_the_newest_day_needs_the_online_store_only(stored: Names) -> None:
 
 def test_minutes_that_the_offline_store_does_not_have_yet_come_from_the_online_store(stored: Names) -> None:
     put(stored, [minute(FEED, MINUTES, 5.0)])
-    assert read_history(FEED, stored, timedelta(days=14)).target[MINUTES] == 5.0
+    assert read_columns(FEED, stored, timedelta(days=14)).values["average_weight"][MINUTES] == 5.0
 
 
 def test_an_empty_feature_store_is_refused_in_a_sentence(aws, sagemaker) -> None:
@@ -72,4 +74,4 @@ def test_an_empty_feature_store_is_refused_in_a_sentence(aws, sagemaker) -> None
     with pytest.raises(Refused, match="has no minute yet: start the feed and wait"):
         read_newest(feed, names)
     with pytest.raises(Refused, match="has no minute yet"):
-        read_history(feed, names, timedelta(days=14))
+        read_columns(feed, names, timedelta(days=14))
