@@ -15,7 +15,8 @@ from applier.leftovers import Sort
 from applier.resources import Resource
 from loopcast.names import Names
 
-_PASSING = ("ValidationException", "ResourceInUse", "ConflictException", "OperationAbortedException")
+_PASSING = ("ValidationException", "ValidationError", "ResourceInUse", "ConflictException", "OperationAbortedException")
+"""Errors of what goes only after something else has gone, as an alarm that another one is made of."""
 
 
 def run(names: Names, resources: Sequence[Resource], waiter: Waiter, *, confirmed: bool) -> int:

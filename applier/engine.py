@@ -204,7 +204,7 @@ def _remove(resource: Resource, waiter: Waiter, emptied: bool) -> str:
                 waiter.say(f"{resource}: emptied of {held}")
         resource.kind.remove(resource.spec)
         for _ in waiter.ticks(f"{resource}: not gone", READY_SECONDS):
-            if resource.kind.find(resource.spec) is None:
+            if resource.kind.is_gone(resource.spec):
                 return f"{resource}: deleted"
     raise AssertionError("ticks end with an error")
 

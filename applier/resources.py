@@ -16,12 +16,14 @@ from applier.fields import api_names
 from applier.kinds import KINDS, kind_named
 from applier.kinds.core import Kind
 from applier.manifest import Document, ManifestError, did_you_mean, entries, line_of
+from loopcast.clock import clock_from_environment
 
 _REFERENCES = {
     "eventBus": "EventBus",
     "role": "Role",
     "bucket": "Bucket",
     "kinesisStream": "Stream",
+    "topic": "Topic",
 }
 """The kind that a reference points to, by the field's name without `Ref`, as in ACK."""
 
@@ -142,7 +144,7 @@ class _Reader:
         return Resource(
             kind=kind,
             identity=(document.kind, document.name),
-            spec=spec,
+            spec=kind.at_this_speed(spec, clock_from_environment()),
             after=frozenset(self.after),
             where=document.where,
             lines=self.lines,

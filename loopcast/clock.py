@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,9 @@ from dataclasses import dataclass, field
 
 DISORDER = 2.0
 """How far out of order, in seconds of wall time, events may come through queues and still count at once."""
+
+_SHORT_ALARM_PERIODS = (10, 20, 30)
+_MINUTE = 60
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ class Clock:
         """The bound of a watermark, in seconds of event time: what the feed states, or at a speed-up what the
         queues' disorder comes to."""
         return max(event_seconds, DISORDER * self.speed)
+
+    def alarm_period(self, event_seconds: float) -> int:
+        """The period, in seconds, of a CloudWatch alarm whose period is stated in event time: the next that CloudWatch
+        takes, 10, 20, 30 or a multiple of 60."""
+        wall = self.wall(event_seconds)
+        short = (period for period in _SHORT_ALARM_PERIODS if wall <= period)
+        return next(short, math.ceil(wall / _MINUTE) * _MINUTE)
 
     def now_ms(self) -> int:
         return int(self.now() * 1000)

@@ -17,6 +17,7 @@ from botocore.model import ServiceModel, Shape
 
 from applier.fields import ack_name, api_names
 from loopcast.aws import client
+from loopcast.clock import Clock
 
 Spec = Mapping[str, Any]
 Answer = Mapping[str, Any]
@@ -109,9 +110,9 @@ class Kind:
 
     The spec has the members `fields` of `create`'s input, those that the API reads back, and `parts`; `renames` says
     which ACK names otherwise than the API (ACK's name to the API's). `key` is the member that names a resource; `keys`
-    are the parameters of read and delete that come from the spec, `with_delete` are others of delete. `within` is the
-    JMESPath to the resource in what `read` answers, `answers` that to a field which lies elsewhere in it. The resource
-    is ready when the JMESPath `status` finds one of `ready`, and has failed at one of `failed`.
+    are the parameters of read and delete that come from the spec, `with_read` and `with_delete` are others of these.
+    `within` is the JMESPath to the resource in what `read` answers, `answers` that to a field which lies elsewhere in
+    it. The resource is ready when the JMESPath `status` finds one of `ready`, and has failed at one of `failed`.
     """
 
     service: str
@@ -131,6 +132,7 @@ class Kind:
     ready: frozenset[str] = frozenset({"ACTIVE"})
     failed: frozenset[str] = frozenset()
     arn: str = ""
+    with_read: Mapping[str, Any] = field(default_factory=dict)
     with_delete: Mapping[str, Any] = field(default_factory=dict)
     retried: str = ""
     """A pattern of the errors of `create` that pass by themselves, for example a role that isn't known yet."""
@@ -162,9 +164,13 @@ class Kind:
         """The fields that the API can't do without, under its own names."""
         return [name for name in self._input().required_members if name in self.fields]
 
+    def at_this_speed(self, spec: Spec, clock: Clock) -> Spec:
+        """The spec with its durations, which are stated in event time, as they last on the wall."""
+        return spec
+
     def find(self, spec: Spec) -> Found | None:
         """The resource as it is, or None."""
-        answer = call_if_there(self.service, self.read, **self.parameters(self.read, spec))
+        answer = call_if_there(self.service, self.read, **self.parameters(self.read, spec), **self.with_read)
         inner = None if answer is None else jmespath.search(self.within, answer)
         if inner is None:
             return None
@@ -205,6 +211,10 @@ class Kind:
     def remove(self, spec: Spec) -> None:
         """Deletes the resource; nothing happens when it isn't there."""
         call_if_there(self.service, self.delete, **self.parameters(self.delete, spec), **self.with_delete)
+
+    def is_gone(self, spec: Spec) -> bool:
+        """Whether nothing is left to wait for after `remove`."""
+        return self.find(spec) is None
 
     def empty(self, spec: Spec) -> str:
         """Removes what the resource holds and says how much; "" when it holds nothing or goes with it by itself."""

@@ -108,6 +108,18 @@ UPDATES = [
     ),
     ("roles.yaml", "    poller: |", "    publisher: |", "Role", "inlinePolicies.publisher: nothing -> "),
     ("roles.yaml", "description: Publishes", "description: Puts", "Role", "description: Publishes"),
+    (
+        "alarms.yaml",
+        "datapointsToAlarm: 2\n  threshold: 1 # the metric",
+        "datapointsToAlarm: 3\n  threshold: 1 # the metric",
+        "MetricAlarm",
+        "datapointsToAlarm: 2 -> 3",
+    ),
+    ("alarms.yaml", "The model of staging has", "The model of the stage has", "CompositeAlarm", "alarmDescription: "),
+    ("notifications.yaml", "displayName: Loopcast", "displayName: Forecasts of", "Topic", "displayName: Loopcast"),
+    ("notifications.yaml", '"Sid": "events"', '"Sid": "rules"', "Topic", "policy: "),
+    ("notifications.yaml", "  protocol: sqs", '  protocol: sqs\n  rawMessageDelivery: "true"', "Subscription", "raw"),
+    ("notifications.yaml", "Endpoint <endpoint> is", "The endpoint <endpoint> is", "Rule", "targets: "),
     ("dashboard.yaml", '"title": "Behind:', '"title": "Late:', "Dashboard", "dashboardBody: "),
 ]
 
@@ -135,6 +147,32 @@ def removed_are_gone(stack: Stack) -> bool:
     targets = aws.client("events").list_targets_by_rule(Rule=names.rule, EventBusName=names.bus)["Targets"]
     policies = aws.client("iam").list_role_policies(RoleName=names.role("poller"))["PolicyNames"]
     return [target["Id"] for target in targets] == ["other"] and policies == ["publisher"]
+
+
+def test_another_speed_changes_the_alarms_periods(applied: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPCAST_SPEED", "120")
+
+    planned = changed(applied)
+
+    assert len(planned) == 8
+    assert all(line.startswith("MetricAlarm ") and "update (period: 3600 -> 30)" in line for line in planned)
+    assert applied.run("apply").code == 0
+    assert changed(applied) == []
+
+
+def test_a_subscription_that_nobody_has_confirmed_is_not_made_again_and_goes(stack: Stack) -> None:
+    stack.edit("notifications.yaml", "  protocol: sqs", "  protocol: https")
+    stack.edit(
+        "notifications.yaml",
+        "endpoint: arn:aws:sqs:${REGION}:${ACCOUNT}:loopcast-${FEED}-notifications",
+        "endpoint: https://127.0.0.1:9/nobody",
+    )
+    assert stack.run("apply").code == 0
+
+    assert changed(stack) == []
+    deleted = stack.run("delete")
+    assert deleted.code == 0, deleted.errors
+    assert "Subscription https://127.0.0.1:9/nobody: deleted" in deleted.lines
 
 
 def test_a_change_that_aws_has_no_call_for_is_refused_and_nothing_else_is_done(applied: Stack) -> None:
@@ -213,6 +251,9 @@ def test_a_deletion_takes_all_but_what_is_retained_and_can_be_repeated(applied: 
     kept = [line for line in deleted.lines if line.endswith(": retained")]
     assert sorted(line.split()[0] for line in kept) == ["Bucket", "Database", "FeatureGroup", "ModelPackageGroup"]
     assert deleted.lines.index(f"Rule {names.rule}: deleted") < deleted.lines.index(f"Queue {names.queue}: deleted")
+    degraded, loss = (names.alarm("staging", kind) for kind in ("degraded", "quantile-loss"))
+    composite_at = deleted.lines.index(f"CompositeAlarm {degraded}: deleted")
+    assert composite_at < deleted.lines.index(f"MetricAlarm {loss}: deleted")
     assert names.bucket in {bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]}
     assert names.events_stream not in aws.client("kinesis").list_streams()["StreamNames"]
 

@@ -19,6 +19,7 @@ from applier.manifest import placeholders, read_manifests
 from applier.resources import Place, Resource, resources_of
 from components.train.hyperparameters import deepar_defaults
 from components.train.images import deepar_image, own_image
+from loopcast.clock import Clock
 from loopcast.feed import load_feed
 from loopcast.minute import feature_definitions
 from loopcast.names import Names
@@ -26,6 +27,8 @@ from tests.applier.conftest import ACCOUNT, DEFAULT_FEED, REGION, Stack
 
 NAMES = Names("bitcoin-fees", ACCOUNT)
 PARTS = ("poller", "deduplicator", "feature-writer", "repairer", "flink", "firehose", "sagemaker", "pipelines")
+STAGES = ("staging", "production")
+METRIC_ALARMS = ("quantile-loss", "missing-minutes", "feature-drift", "monitor-silent")
 SPREAD_OVER_THE_ACCOUNT = {
     "cloudwatch:PutMetricData",  # has no resources; a condition names the namespace
     "ecr:GetAuthorizationToken",
@@ -54,6 +57,13 @@ def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[
     assert declared - {item for item in declared if item[0] == "Parameter"} == {
         ("EventBus", names.bus),
         ("Rule", names.rule),
+        ("Rule", names.model_packages_rule),
+        ("Rule", names.endpoints_rule),
+        ("Topic", names.topic),
+        ("Queue", names.notifications_queue),
+        ("Subscription", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{names.notifications_queue}"),
+        *(("MetricAlarm", names.alarm(stage, kind)) for stage in STAGES for kind in METRIC_ALARMS),
+        *(("CompositeAlarm", names.alarm(stage, "degraded")) for stage in STAGES),
         ("Queue", names.queue),
         ("Queue", names.dead_letter_queue),
         ("Table", names.seen_table),
@@ -68,7 +78,7 @@ def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[
         ("Database", names.glue_database),
         ("WorkGroup", names.athena_workgroup),
         ("Bucket", names.bucket),
-        ("Dashboard", names.prefix),
+        ("Dashboard", names.dashboard),
         *(("Repository", names.repository(image)) for image in ("deepar", "empirical", "pipelines")),
         *(("Role", names.role(part)) for part in PARTS),
     }
@@ -101,7 +111,7 @@ def test_the_feature_group_has_the_feeds_features(declared: list[Resource]) -> N
 
 
 def test_the_rule_passes_the_pollers_events_to_the_queue(declared: list[Resource]) -> None:
-    (rule,) = named(declared, "Rule").values()
+    rule = named(declared, "Rule")[NAMES.rule]
 
     assert json.loads(rule.spec["EventPattern"]) == {
         "source": [NAMES.event_source],
@@ -131,6 +141,55 @@ def test_the_archive_holds_one_event_a_line_where_its_readers_look(declared: lis
             "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "\\n"}],
         }
     ]
+
+
+def test_a_model_is_retrained_for_its_errors_and_not_for_holes_in_its_input(declared: list[Resource]) -> None:
+    for stage in STAGES:
+        degraded = named(declared, "CompositeAlarm")[NAMES.alarm(stage, "degraded")]
+        loss, holes = (NAMES.alarm(stage, kind) for kind in ("quantile-loss", "missing-minutes"))
+        assert degraded.spec["AlarmRule"] == f'ALARM("{loss}") AND NOT ALARM("{holes}")'
+        assert {("MetricAlarm", loss), ("MetricAlarm", holes)} <= degraded.after
+
+
+def test_a_stages_limit_is_in_its_parameter_and_not_in_its_alarm(declared: list[Resource]) -> None:
+    for stage in STAGES:
+        spec = named(declared, "MetricAlarm")[NAMES.alarm(stage, "quantile-loss")].spec
+        assert (spec["MetricName"], spec["Threshold"], spec["ComparisonOperator"]) == (
+            "QuantileLossRatio",
+            1,
+            "GreaterThanThreshold",
+        )
+        assert spec["DatapointsToAlarm"] < spec["EvaluationPeriods"]
+        assert spec["TreatMissingData"] == "ignore"
+
+
+def test_every_alarm_says_what_happened_and_where_to_look(declared: list[Resource]) -> None:
+    sections = set(re.findall(r"^## (.+)$", (DEFAULT_PATH.parent.parent / "docs" / "runbook.md").read_text(), re.M))
+    for resource in (*named(declared, "MetricAlarm").values(), *named(declared, "CompositeAlarm").values()):
+        description = resource.spec["AlarmDescription"]
+        (section,) = re.findall(r" Runbook: docs/runbook\.md#(\S+)$", description)
+        assert section in sections
+        assert f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#dashboards/" in description
+        assert len(description) <= 1024
+
+
+def test_who_is_told_of_an_alarm_is_told_of_its_end_and_of_nothing_twice(declared: list[Resource]) -> None:
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAMES.topic}"
+    alarms = {**named(declared, "MetricAlarm"), **named(declared, "CompositeAlarm")}
+    told = {name for name, alarm in alarms.items() if alarm.spec.get("AlarmActions") == [topic]}
+    assert set(alarms) - told == {NAMES.alarm(stage, "quantile-loss") for stage in STAGES}
+    assert {name for name, alarm in alarms.items() if alarm.spec.get("OKActions") == [topic]} == told
+
+
+@pytest.mark.parametrize("speed", [0.5, 1, 2, 60, 120, 200, 10_000])
+def test_alarms_are_valid_on_cloudwatch_at_any_speed(
+    make_stack: Callable[[str], Stack], monkeypatch: pytest.MonkeyPatch, speed: float
+) -> None:
+    monkeypatch.setenv("LOOPCAST_SPEED", str(speed))
+    for alarm in named(make_stack("bitcoin-fees").resources(), "MetricAlarm").values():
+        period, periods = alarm.spec["Period"], alarm.spec["EvaluationPeriods"]
+        assert period == Clock(speed).alarm_period(3600)
+        assert period * periods <= (604_800 if period >= 3600 else 86_400)
 
 
 def test_the_stream_of_events_has_the_feeds_shards(tmp_path: Path) -> None:
@@ -167,7 +226,7 @@ def requests(resource: Resource) -> Iterator[tuple[Any, Any]]:
         if part.field in spec:
             yield spec[part.field], part.shape(kind.service)
     body = {name: value for name, value in spec.items() if name in kind.fields}
-    if kind.name == "Queue":
+    if kind.name in ("Queue", "Topic", "Subscription"):
         body["Attributes"] = {name: value for name, value in spec.items() if name not in kind.fields}
     if kind.name == "Database":
         body = {"DatabaseInput": body}

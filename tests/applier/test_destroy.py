@@ -45,6 +45,9 @@ def use(names: Names) -> None:
         Threshold=1,
         ComparisonOperator="GreaterThanThreshold",
     )
+    aws.client("cloudwatch").put_composite_alarm(
+        AlarmName=f"{names.prefix}-worse", AlarmRule=f'ALARM("{names.prefix}-loss")'
+    )
     keep_log(f"/aws/sagemaker/Endpoints/{names.endpoint('staging')}", "AllTraffic/i-1")
     keep_log("/aws/sagemaker/TrainingJobs", f"{names.prefix}-train-1/algo-1")
 
@@ -111,7 +114,11 @@ def remains(names: Names) -> list[str]:
         aws.client("athena").list_work_groups()["WorkGroups"],
         aws.client("ecr").describe_repositories()["repositories"],
         aws.client("cloudwatch").list_dashboards()["DashboardEntries"],
-        aws.client("cloudwatch").describe_alarms()["MetricAlarms"],
+        aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=names.prefix)["MetricAlarms"],
+        aws.client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"],
+        aws.client("sns").list_topics()["Topics"],
+        aws.client("sns").list_subscriptions()["Subscriptions"],
+        aws.client("events").list_rules()["Rules"],
         aws.client("logs").describe_log_groups()["logGroups"],
         aws.client("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"],
         sagemaker.list_endpoints()["Endpoints"],
@@ -152,6 +159,7 @@ def test_destroy_leaves_nothing_and_says_what_it_removed(used: Stack) -> None:
         f"Bucket {names.bucket}: deleted",
         f"Database {names.glue_database}: deleted",
         f"alarm {names.prefix}-loss: deleted",
+        f"alarm {names.prefix}-worse: deleted",
         f"parameter {names.parameter('thresholds', 'staging')}: deleted",
         f"log group /aws/sagemaker/Endpoints/{names.endpoint('staging')}: deleted",
         f"log stream of /aws/sagemaker/TrainingJobs {names.prefix}-train-1/algo-1: deleted",
