@@ -23,12 +23,13 @@ def persistence(history: History, horizon: int, quantiles: Sequence[float]) -> F
 
 def reaches(history: History, hours: int) -> bool:
     """Whether the last `hours` lie within `history` and at least half of their minutes came."""
-    return len(history) >= hours * 60 and history.last(hours * 60).known >= _SHARE_KNOWN * hours * 60
+    steps = history.steps(hours)
+    return len(history) >= steps and history.last(steps).known >= _SHARE_KNOWN * steps
 
 
 def empirical(history: History, hours: int, horizon: int, quantiles: Sequence[float]) -> Forecast:
     """The quantiles of the last `hours`, the same for each minute of the horizon; `history` must reach."""
-    past = history.last(hours * 60).target
+    past = history.last(history.steps(hours)).target
     return {quantile: np.full(horizon, np.nanquantile(past, quantile)) for quantile in quantiles}
 
 

@@ -1,11 +1,14 @@
-"""A series without holes: a number a minute from `start` on, NaN where a minute never came."""
+"""A series without holes: a number a minute from `start` on, NaN where a minute never came.
+
+A recording may have longer steps than a minute.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,10 +24,11 @@ CONTEXT = SLOTS
 
 @dataclass(frozen=True)
 class History:
-    """`target[i]` is the value of the minute that begins at `start + i minutes`; shape (n,), in the target's unit."""
+    """`target[i]` is the value of the step that begins at `start + i * step`; shape (n,), in the target's unit."""
 
     start: datetime
     target: Array
+    step: timedelta = WINDOW
 
     def __len__(self) -> int:
         return len(self.target)
@@ -40,16 +44,24 @@ class History:
         return int((~np.isnan(self.target)).sum())
 
     def moment(self, index: int) -> datetime:
-        return self.start + index * WINDOW
+        return self.start + index * self.step
 
     def until(self, origin: int) -> History:
         """The minutes before the one at `origin`."""
-        return History(self.start, self.target[:origin])
+        return replace(self, target=self.target[:origin])
 
     def last(self, minutes: int) -> History:
         """At most the newest `minutes`."""
         first = max(0, len(self) - minutes)
-        return History(self.moment(first), self.target[first:])
+        return replace(self, start=self.moment(first), target=self.target[first:])
+
+    def steps(self, hours: float) -> int:
+        """How many steps `hours` are."""
+        return timedelta(hours=hours) // self.step
+
+    def context(self) -> History:
+        """What a model sees of it."""
+        return self.last(timedelta(minutes=CONTEXT) // self.step)
 
     def to_instance(self) -> dict[str, Any]:
         """The DeepAR form, `{"start": "2026-11-21 10:00:00", "target": [1.0, null, ...]}`."""

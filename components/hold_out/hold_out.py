@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.baselines import HOURS, empirical, reaches
-from components.history import CONTEXT, History
+from components.history import History
 from components.run import Refused
 from components.windows import Split, pooled_loss
 
@@ -83,7 +83,7 @@ def evaluation_channel(history: History, split: Split) -> str:
 
 def transform_input(history: History, split: Split) -> str:
     """The batch transform's input: for each window the day before it."""
-    return _lines([history.until(origin).last(CONTEXT) for origin in split.origins])
+    return _lines([history.until(origin).context() for origin in split.origins])
 
 
 def _lines(histories: Sequence[History]) -> str:
