@@ -20,26 +20,28 @@ _PAGE = 10
 @dataclass(frozen=True)
 class Kind:
     """A kind of resource. `arn` is its word in ARNs, `prefix` that of its fields (`TrainingJob` of TrainingJobName);
-    `missing` and `taken` are the service's sentences, with `{arn}` and `{name}` to fill in."""
+    `missing` and `taken` are the service's sentences, with `{arn}` and `{name}` to fill in; `missing_error` is what it
+    raises then."""
 
     arn: str
     prefix: str
     missing: str
     taken: str
     newest_first: bool = False
+    missing_error: type[ServiceError] = ValidationException
 
     def arn_of(self, name: str) -> str:
         return Context.arn(self.arn, name)
 
     def find(self, context: Context, name: str) -> Resource:
-        """Raises `ValidationException` when there is none."""
+        """Raises `missing_error` when there is none."""
         found = context.store.get(self.arn, name)
         if found is None:
-            raise ValidationException(self.missing.format(name=name, arn=self.arn_of(name)))
+            raise self.missing_error(self.missing.format(name=name, arn=self.arn_of(name)))
         return found
 
     def delete(self, context: Context, name: str) -> None:
-        """Deletes the resource and its tags. Raises `ValidationException` when there is none."""
+        """Deletes the resource and its tags. Raises `missing_error` when there is none."""
         document = self.find(context, name).document
         with context.store.transaction():
             context.store.delete(self.arn, name)
@@ -61,10 +63,10 @@ def create(
     return {f"{kind.prefix}Arn": arn}
 
 
-def describe(context: Context, kind: Kind, name: str) -> Json:
-    """The answer of a Describe operation: what is stored under the names that the service model knows.
-    Raises `ValidationException` when there is no such resource."""
-    members = model("sagemaker").operation_model(f"Describe{kind.prefix}").output_shape.members
+def describe(context: Context, kind: Kind, name: str, operation: str | None = None) -> Json:
+    """The answer of a Describe operation (that of the kind's prefix, unless named): what is stored under the names that
+    the service model knows. Raises the kind's `missing_error` when there is no such resource."""
+    members = model("sagemaker").operation_model(operation or f"Describe{kind.prefix}").output_shape.members
     return {key: value for key, value in kind.find(context, name).document.items() if key in members}
 
 

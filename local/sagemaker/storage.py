@@ -30,6 +30,14 @@ def keys_under(uri: str) -> Iterator[str]:
                 yield item["Key"]
 
 
+def folders_in(uri: str) -> list[str]:
+    """The addresses of the folders that lie directly in the folder `uri`, without a slash at their end."""
+    bucket, prefix = aws.split_s3(f"{uri.rstrip('/')}/")
+    pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+    return [f"s3://{bucket}/{folder.rstrip('/')}" for folder in found]
+
+
 def relative_key(prefix: str, key: str) -> str:
     """Where the object `key` lies below the folder that `prefix` names; the file's name when `prefix` is the object."""
     inner = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"

@@ -31,6 +31,9 @@ images:
     python: {sys.executable}
     module: tests.local.sagemaker.program
     metrics: {{"tiny:loss": "loss=(\\\\S+)"}}
+  - pattern: "*sagemaker-model-monitor-analyzer*"
+    python: {sys.executable}
+    module: local.sagemaker.analyzer
   - pattern: "*no-environment:*"
     python: .venv/nowhere/bin/python
     module: nothing
