@@ -144,6 +144,10 @@ class Job(ABC):
         if self.stopping.is_set():
             raise JobStopped
 
+    def closing(self, seconds: float) -> bool:
+        """Waits so long at most; whether the server stops."""
+        return self._closing.wait(seconds)
+
     def program(self, launch: Callable[[], Program]) -> Program | None:
         """The job's program: the one that was started before, else what `launch` starts; None when it has ended
         already. Raises `JobFailed` when it has vanished too often."""

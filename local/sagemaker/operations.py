@@ -15,6 +15,7 @@ from local.sagemaker import (
     tags,
     training,
     transform,
+    tuning,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "tags",
     "training",
     "transform",
+    "tuning",
 ]

@@ -40,6 +40,11 @@ _MESSAGES = {
 
 @operation("CreateTrainingJob")
 def create_training_job(context: Context, request: Json) -> Json:
+    return start_training_job(context, request)
+
+
+def start_training_job(context: Context, request: Json, **fields: str) -> Json:
+    """Creates the job; `fields` are more of what Describe answers."""
     algorithm = request.get("AlgorithmSpecification", {})
     if "TrainingImage" not in algorithm:
         raise ValidationException("AlgorithmSpecification.TrainingImage is missing: this SageMaker runs images only.")
@@ -59,6 +64,7 @@ def create_training_job(context: Context, request: Json) -> Json:
         "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
         "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
         "ProfilingStatus": "Disabled",
+        **fields,
     }
     return create_job(context, TrainingJob, request, document)
 

@@ -17,6 +17,9 @@ def train() -> None:
     print("epoch=0 loss=2.5", flush=True)
     print("epoch=1 loss=0.25", flush=True)
     _see(hyperparameters)
+    if hyperparameters.get("do") == "objective":
+        print(f"loss={hyperparameters['offset']}", flush=True)
+        return
     _do(hyperparameters.get("do", "succeed"))
 
 
@@ -63,7 +66,8 @@ def _ignore_sigterm() -> None:
 
 
 class Model(BaseHTTPRequestHandler):
-    """Answers with what it was asked, and by whom it is; the bodies `bad` and `broken` are errors, `die` ends it."""
+    """Answers with what it was asked, and by whom it is; the bodies `bad` and `broken` are errors, `die` ends it, and
+    `die-` and a greeting ends the one of that greeting."""
 
     protocol_version = "HTTP/1.1"
 
@@ -72,7 +76,7 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if body == b"die":
+        if body in (b"die", f"die-{os.environ.get('GREETING', '')}".encode()) or os.environ.get("BROKEN"):
             os._exit(7)
         if body == b"slow":
             time.sleep(0.5)
