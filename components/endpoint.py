@@ -11,8 +11,11 @@ from loopcast.forecast import Answer, Prediction, configuration
 from loopcast.names import Names
 
 
-def invoke(feed: Feed, names: Names, stage: str, history: History) -> Prediction:
-    """The prediction of the stage's endpoint for the minutes after `history`, at the feed's quantiles."""
+def invoke(feed: Feed, names: Names, stage: str, history: History, variant: str = "") -> Prediction:
+    """The prediction of the stage's endpoint for the minutes after `history`, at the feed's quantiles.
+
+    It comes from `variant`, or from whichever has its turn.
+    """
     body = {
         "instances": [history.last(CONTEXT).to_instance()],
         "configuration": configuration(feed.forecast.quantiles).model_dump(),
@@ -22,5 +25,6 @@ def invoke(feed: Feed, names: Names, stage: str, history: History) -> Prediction
         ContentType="application/json",
         Accept="application/json",
         Body=json.dumps(body).encode(),
+        **({"TargetVariant": variant} if variant else {}),
     )
     return Answer.model_validate_json(answer["Body"].read()).predictions[0]

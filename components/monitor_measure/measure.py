@@ -1,0 +1,98 @@
+"""Measures what was collected, and reports it once: as metrics, as a record of the stage's history, as a result."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from components.evaluate.scores import finite
+from components.monitor import cloudwatch
+from components.monitor.collected import Closed
+from components.monitor.measures import between, data_quality, missing_share, quality
+from components.monitor.state import State, read_or_none, take, write_history
+from components.parameters import number
+from components.run import Run
+from loopcast import aws
+from loopcast.feed import Feed
+from loopcast.minute import SLOTS, WINDOW, iso_milliseconds, iso_minute
+
+_log = logging.getLogger(__name__)
+
+
+def measure(run: Run, stage: str, closed: Closed, now: datetime) -> dict[str, Any]:
+    """The record of the windows that closed, with its metrics put and its history kept.
+
+    A run that is started again puts the same at the same time; when another run took the windows, it says so instead.
+    """
+    wanted = State(iso_minute(closed.end), run.id, iso_milliseconds(now))
+    state = take(run, stage, closed.before, wanted)
+    if state is None:
+        return nothing(run, stage, f"Another run has judged the windows from {iso_minute(closed.start)} on.")
+    baseline = read_baseline(closed.served.package)
+    record = of_windows(run, stage, closed, baseline, number(run.names, "thresholds", stage))
+    cloudwatch.put(record, datetime.fromisoformat(state.at))
+    write_history(run, stage, closed.end, record)
+    return record
+
+
+def nothing(run: Run, stage: str, message: str) -> dict[str, Any]:
+    """The result of a run that had nothing to judge, and why."""
+    return {"run_id": run.id, "feed": run.feed.name, "stage": stage, "windows": 0, "message": message}
+
+
+def of_windows(
+    run: Run, stage: str, closed: Closed, baseline: Mapping[str, Any] | None, limit: float | None
+) -> dict[str, Any]:
+    """The record of `closed`, beside the training `baseline` and the threshold `limit` where there is one; pure."""
+    head = {
+        "run_id": run.id,
+        "feed": run.feed.name,
+        "stage": stage,
+        "endpoint": run.names.endpoint(stage),
+        "model": closed.served.model,
+        "model_package_arn": closed.served.package,
+        "model_version": closed.served.version,
+        "start": iso_minute(closed.start),
+        "end": iso_minute(closed.end),
+        "windows": closed.number,
+        "judged": len(closed.asked),
+    }
+    figures = _figures(run.feed, closed)
+    loss = figures["loss"]
+    ratio = loss / limit if limit and loss is not None else None
+    record = {**head, **figures, "threshold": limit, "ratio": ratio, **_data(run.feed, closed, baseline)}
+    checked: dict[str, Any] = finite(record)
+    return checked
+
+
+def _figures(feed: Feed, closed: Closed) -> dict[str, Any]:
+    if not closed.asked:
+        unknown = ("loss", "coverage", "bias", "rmse", "baseline", "baseline_loss")
+        return {**dict.fromkeys(unknown), "horizon": {}}
+    return quality(feed, closed.asked, closed.minutes.history(feed.forecast.target))
+
+
+def _data(feed: Feed, closed: Closed, baseline: Mapping[str, Any] | None) -> dict[str, Any]:
+    minutes = closed.minutes
+    since = between(minutes, (closed.start - minutes.start) // WINDOW, (closed.end - minutes.start) // WINDOW)
+    found = {"missing": missing_share(since), "volume": None, "drift": None, "drift_of": None}
+    if baseline is None:
+        _log.info("the model's package has no baseline.json: volume and drift are not measured")
+        return found
+    return {
+        **found,
+        **data_quality(feed.count_metric, baseline, since, between(minutes, len(minutes) - SLOTS, len(minutes))),
+    }
+
+
+def read_baseline(package: str) -> dict[str, Any] | None:
+    """The file baseline.json beside the package's statistics; None where a package has none."""
+    if not package:
+        return None
+    described = aws.client("sagemaker").describe_model_package(ModelPackageName=package)
+    statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {}).get("S3Uri", "")
+    found = read_or_none(f"{statistics.rpartition('/')[0]}/baseline.json") if statistics else None
+    return dict(json.loads(found[0])) if found else None
