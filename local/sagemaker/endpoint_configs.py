@@ -19,12 +19,15 @@ KIND = Kind(
 
 @operation("CreateEndpointConfig")
 def create_endpoint_config(context: Context, request: Json) -> Json:
-    for name in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"):
+    for name in ("AsyncInferenceConfig", "ExplainerConfig"):
         if name in request:
             raise ValidationException(f"{name} is not known to this SageMaker.")
-    names = [variant["VariantName"] for variant in request["ProductionVariants"]]
+    serving, shadows = request["ProductionVariants"], request.get("ShadowProductionVariants", [])
+    if shadows and (len(serving), len(shadows)) != (1, 1):
+        raise ValidationException("A configuration with a shadow has one variant in ProductionVariants and one shadow.")
+    names = [variant["VariantName"] for variant in [*serving, *shadows]]
     if len(set(names)) != len(names):
-        raise ValidationException(f"The names of production variants must differ: {', '.join(names)}.")
+        raise ValidationException(f"The names of variants must differ: {', '.join(names)}.")
     return create(context, KIND, _with_defaults(context, request), {"CreationTime": now()})
 
 
@@ -45,8 +48,8 @@ def delete_endpoint_config(context: Context, request: Json) -> Json:
 
 
 def _with_defaults(context: Context, request: Json) -> Json:
-    variants = [_variant(context, variant) for variant in request["ProductionVariants"]]
-    return {**request, "ProductionVariants": variants}
+    kinds = [kind for kind in ("ProductionVariants", "ShadowProductionVariants") if kind in request]
+    return {**request, **{kind: [_variant(context, variant) for variant in request[kind]] for kind in kinds}}
 
 
 def _variant(context: Context, variant: Json) -> Json:

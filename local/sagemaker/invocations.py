@@ -11,9 +11,10 @@ from local.sagemaker.capture import Capture, Message, capture_record, is_sampled
 from local.sagemaker.context import Context
 from local.sagemaker.endpoints import Endpoints
 from local.sagemaker.errors import ServiceError
-from local.sagemaker.fleet import Fleet, NoVariant, Variant
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.serving import Invocation
+from local.sagemaker.shadows import Shadows
+from local.sagemaker.traffic import Fleet, NoVariant, Traffic, Variant
 from loopcast import aws
 
 _READY_SECONDS = 60.0
@@ -36,28 +37,43 @@ def invoke_endpoint(context: Context, request: Json) -> Json:
     for name in ("InferenceComponentName", "TargetModel", "TargetContainerHostname"):
         if name in request:
             raise ValidationError(f"Endpoint {endpoint} has one model a variant: {name} can't be given.")
-    fleet = _fleet(context, endpoint)
+    traffic = _traffic(context, endpoint)
     try:
-        with fleet.take(request.get("TargetVariant")) as variant:
-            answer = _invoke(endpoint, variant, request)
+        with traffic.take(request.get("TargetVariant")) as taken:
+            for shadow in taken.shadows:
+                _copy(context, traffic, taken.fleet, shadow, request)
+            answer = _invoke(endpoint, taken.variant, request)
     except NoVariant as error:
         raise ValidationError(str(error)) from error
-    content_type = answer.headers.get("content-type", "application/octet-stream")
-    _capture(context, fleet, variant, request, Message(content_type, answer.body))
+    _capture(context, endpoint, taken.fleet, taken.variant, request, answer)
     attributes = answer.headers.get("x-amzn-sagemaker-custom-attributes")
     return {
         "Body": answer.body,
-        "ContentType": content_type,
-        "InvokedProductionVariant": variant.name,
+        "ContentType": _content_type(answer),
+        "InvokedProductionVariant": taken.variant.name,
         **({"CustomAttributes": attributes} if attributes else {}),
     }
 
 
-def _fleet(context: Context, endpoint: str) -> Fleet:
+def _copy(context: Context, traffic: Traffic, fleet: Fleet, shadow: Variant, request: Json) -> None:
+    """Asks the shadow as well, beside the request: nobody waits for its answer, which is only captured."""
+
+    def ask() -> None:
+        try:
+            answer = _invoke(traffic.endpoint, shadow, request)
+            _capture(context, traffic.endpoint, fleet, shadow, request, answer)
+        finally:
+            traffic.release(shadow)
+
+    if not context.service(Shadows).run(ask):
+        traffic.release(shadow)
+
+
+def _traffic(context: Context, endpoint: str) -> Traffic:
     """The endpoint's programs. Right after a start of the server they may not be up again: then it waits for them."""
-    found = context.service(Endpoints).fleet(endpoint)
+    found = context.service(Endpoints).traffic(endpoint)
     resource = context.store.get("endpoint", endpoint)
-    if found is None or resource is None or "served" not in resource.notes:
+    if found is None or resource is None or not resource.notes.get("fleets"):
         raise ValidationError(f"Endpoint {endpoint} of account {aws.account()} not found.")
     if not found.ready.wait(_READY_SECONDS):
         raise ModelError(f"The programs of endpoint {endpoint} are not healthy.")
@@ -88,7 +104,13 @@ def _model_error(status: int, said: str, group: str) -> ModelError:
     )
 
 
-def _capture(context: Context, fleet: Fleet, variant: Variant, request: Json, answer: Message) -> None:
+def _content_type(answer: Invocation) -> str:
+    return answer.headers.get("content-type", "application/octet-stream")
+
+
+def _capture(
+    context: Context, endpoint: str, fleet: Fleet, variant: Variant, request: Json, answer: Invocation
+) -> None:
     config = fleet.capture
     if config is None or not is_sampled(config):
         return
@@ -99,5 +121,5 @@ def _capture(context: Context, fleet: Fleet, variant: Variant, request: Json, an
         "inferenceTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
     asked = Message(request.get("ContentType", "application/octet-stream"), request.get("Body", b""))
-    record = capture_record(config, asked, answer, event)
-    context.service(Capture).keep(config, fleet.endpoint, variant.name, record)
+    record = capture_record(config, asked, Message(_content_type(answer), answer.body), event)
+    context.service(Capture).keep(config, endpoint, variant.name, record)
