@@ -14,8 +14,9 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from pipelines.build import build
 from pipelines.deploy import deploy
+from pipelines.monitor import monitor
 
-PIPELINES = {"build": build, "deploy": deploy}
+PIPELINES = {"build": build, "deploy": deploy, "monitor": monitor}
 OUTPUT = Path("manifests/pipelines")
 _WAVE = "argocd.argoproj.io/sync-wave"
 

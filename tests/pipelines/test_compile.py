@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.image import IMAGE, VERSION
-from pipelines.compile import OUTPUT, compile_pipelines, version_name
+from pipelines.compile import OUTPUT, PIPELINES, compile_pipelines, version_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ def test_the_committed_files_are_current(compiled: Path) -> None:
     assert kept == made, "run python -m pipelines.compile and commit what it writes"
 
 
-@pytest.mark.parametrize("name", ["build", "deploy"])
+@pytest.mark.parametrize("name", PIPELINES)
 def test_a_version_belongs_to_its_pipeline_and_comes_after_it(compiled: Path, name: str) -> None:
     pipeline, version = yaml.safe_load_all((compiled / f"{name}.yaml").read_text())
     assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
@@ -43,14 +43,16 @@ def test_another_content_is_another_version() -> None:
     assert version_name("loopcast-build", "a") == version_name("loopcast-build", "a")
 
 
-@pytest.mark.parametrize("name", ["build", "deploy"])
+@pytest.mark.parametrize("name", PIPELINES)
 def test_every_step_runs_in_the_pinned_image_installs_nothing_and_is_never_cached(compiled: Path, name: str) -> None:
     spec = yaml.safe_load((compiled / "ir" / f"{name}.yaml").read_text())
     for executor in spec["deploymentSpec"]["executors"].values():
         assert executor["container"]["image"] == IMAGE
         assert "pip install" not in " ".join(executor["container"]["command"])
-    for task in spec["root"]["dag"]["tasks"].values():
-        assert not task["cachingOptions"].get("enableCache", False)
+    dags = [part["dag"] for part in (spec["root"], *spec["components"].values()) if "dag" in part]
+    steps = [task for dag in dags for task in dag["tasks"].values() if "cachingOptions" in task]
+    assert len(steps) == len(spec["deploymentSpec"]["executors"])
+    assert not any(task["cachingOptions"].get("enableCache", False) for task in steps)
 
 
 def test_no_hyperparameter_or_threshold_is_frozen_when_the_pipeline_is_compiled(compiled: Path) -> None:
