@@ -1,4 +1,4 @@
-"""ministack's ASGI application, served on one socket, with our Kinesis and Firehose in it."""
+"""ministack's ASGI application, served on one socket, with our Kinesis, Firehose and alarms in it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ministack import app as ministack
 from ministack.core import persistence
 
 from local.aws import athena, eventbridge
+from local.aws.alarms import Alarms
 from local.aws.firehose import Firehose
 from local.aws.kinesis import Kinesis
 from local.aws.record_log import RecordLog
@@ -51,14 +52,14 @@ async def serve(listener: socket.socket, state: Path, snapshot_interval: float, 
     changed = asyncio.Event()
     stop = _stop_signal()
     async with (
-        _our_services(state, clock) as services,
+        _our_services(state, clock, changed) as services,
         _running(_keep(services, snapshots, changed, snapshot_interval)),
     ):
         await serve_asgi(_watched(ministack.app, changed), _hypercorn(listener), shutdown_trigger=stop.wait)
 
 
 @contextlib.asynccontextmanager
-async def _our_services(state: Path, clock: Clock) -> AsyncIterator[Services]:
+async def _our_services(state: Path, clock: Clock, changed: asyncio.Event) -> AsyncIterator[Services]:
     athena.install()
     eventbridge.install()
     services = Services()
@@ -67,8 +68,9 @@ async def _our_services(state: Path, clock: Clock) -> AsyncIterator[Services]:
     services.kinesis.handle_request = kinesis.handle_request
     firehose = Firehose(services, records, clock)
     firehose.start()
+    alarms = Alarms(services, changed.set)
     try:
-        async with _running(_expire_regularly(kinesis)):
+        async with _running(_expire_regularly(kinesis)), _running(alarms.run()):
             yield services
     finally:
         await asyncio.to_thread(firehose.stop)
