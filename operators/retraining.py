@@ -20,11 +20,11 @@ from operators.runs import (
     LastRun,
     Launch,
     Run,
-    RunState,
     Since,
     back_off,
     behind_since,
     failures,
+    in_hand,
     last_run,
 )
 
@@ -224,7 +224,7 @@ def _held(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed, tr
     """What a due retraining waits for; a request by hand waits for running ones alone."""
     running = [run for run in observed.runs if not run.state.over]
     if len(running) >= spec.max_concurrent_runs:
-        names = ", ".join(run.id or str(run.sequence) for run in running)
+        names = ", ".join(run.name for run in running)
         return Held("RunInProgress", f"{trigger.message} It waits for the running {names}.")
     if trigger.name == "ManualRequest":
         return None
@@ -240,7 +240,7 @@ def _waits(spec: RetrainingSpec, since: Since, runs: Sequence[Run], trigger: Tri
         return None
     if since.elapsed(newest.launched_at) < spec.cooldown:
         until = since.until(newest.launched_at, spec.cooldown)
-        return Held("CoolingDown", f"{trigger.message} The cool-down after {_name(newest)} ends {iso(until)}.", until)
+        return Held("CoolingDown", f"{trigger.message} The cool-down after {newest.name} ends {iso(until)}.", until)
     failed = failures([run for run in runs if run.trigger != "TuningFirst"])
     if not failed:
         return None
@@ -254,10 +254,6 @@ def _waits(spec: RetrainingSpec, since: Since, runs: Sequence[Run], trigger: Tri
 
 def _failed(count: int) -> str:
     return "The newest run has failed" if count == 1 else f"The newest {count} runs have failed"
-
-
-def _name(run: Run) -> str:
-    return run.id or f"launch {run.sequence}"
 
 
 def _quiet(spec: RetrainingSpec, now: datetime, trigger: Trigger) -> Held | None:
@@ -276,31 +272,18 @@ def _decision(
         return Decision("Suspended", "The policy is suspended: nothing is launched.")
     if spec.dry_run and trigger and not held:
         return Decision("DryRun", f"{trigger.message} A retraining would be launched, but this is a dry run.")
-    if stale := _overdue(spec, status, observed):
-        names = ", ".join(_name(run) for run in stale)
-        limit = format_duration(spec.run_timeout)
-        return Decision("TimedOut", f"Cancelling {names}, which took more than {limit}.", cancel=stale)
-    claimed = next((run for run in observed.runs if run.state is RunState.CLAIMED and run.free), None)
-    if claimed and not spec.dry_run:
-        return Decision("Resumed", f"{_name(claimed)} was claimed and is launched now.", resume=claimed)
+    since = Since(observed.now, status.behind_since)
+    if unfinished := in_hand(observed.runs, since, spec.run_timeout, spec.dry_run):
+        return unfinished
     if trigger is None:
         return _idle(spec, status, observed)
     return Decision(held.reason, held.message) if held else _launch(spec, observed, trigger, status)
 
 
-def _overdue(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) -> list[Run]:
-    since = Since(observed.now, status.behind_since)
-    return [
-        run
-        for run in observed.runs
-        if run.state is RunState.RUNNING and since.elapsed(run.launched_at) > spec.run_timeout
-    ]
-
-
 def _idle(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) -> Decision:
     running = [run for run in observed.runs if not run.state.over]
     if running:
-        return Decision("RunInProgress", f"{_name(running[-1])} is running.")
+        return Decision("RunInProgress", f"{running[-1].name} is running.")
     if status.alarm == "Unknown":
         return Decision("AlarmUnknown", "What the policy watches can't be read, and nothing else is due.")
     return Decision("NothingDue", "No trigger stands.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from operators.durations import format_duration
 from operators.models import Moment, Status
 
 
@@ -52,6 +53,10 @@ class Run:
     arguments: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     free: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.id or f"launch {self.sequence}"
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,18 @@ def behind_since(now: datetime, before: datetime | None, runs: Sequence[Run]) ->
     if all(moment <= now for moment in known):
         return None
     return min(before, now) if before is not None else now
+
+
+def in_hand(runs: Sequence[Run], since: Since, limit: timedelta, dry_run: bool) -> Decision | None:
+    """What earlier launches need first: one that takes longer than `limit` is cancelled, and one that was claimed and
+    may not have happened is launched."""
+    if stale := [run for run in runs if run.state is RunState.RUNNING and since.elapsed(run.launched_at) > limit]:
+        names = ", ".join(run.name for run in stale)
+        return Decision("TimedOut", f"Cancelling {names}, which took more than {format_duration(limit)}.", cancel=stale)
+    claimed = next((run for run in runs if run.state is RunState.CLAIMED and run.free), None)
+    if claimed is None or dry_run:
+        return None
+    return Decision("Resumed", f"{claimed.name} was claimed and is launched now.", resume=claimed)
 
 
 def failures(runs: Sequence[Run]) -> int:
