@@ -3,6 +3,7 @@
 from local.sagemaker import (
     endpoint_configs,
     endpoints,
+    events,
     executions,
     feature_store,
     feature_store_runtime,
@@ -21,6 +22,7 @@ from local.sagemaker import (
 __all__ = [
     "endpoint_configs",
     "endpoints",
+    "events",
     "executions",
     "feature_store",
     "feature_store_runtime",

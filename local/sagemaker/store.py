@@ -5,6 +5,7 @@ A transaction is durable when it returns, whatever is killed then.
 
 from __future__ import annotations
 
+import copy
 import json
 import sqlite3
 import threading
@@ -43,6 +44,9 @@ class Resource:
     notes: Json = field(default_factory=dict)
 
 
+Watcher = Callable[[Resource | None, Resource], None]
+
+
 class Store:
     """Thread-safe. Raises `sqlite3.Error` when the disk fails."""
 
@@ -51,6 +55,13 @@ class Store:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
         self._depth = 0
+        self._watchers: list[Watcher] = []
+        self._changes: list[tuple[Resource | None, Resource]] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Calls `watcher` with each resource as it was (None: it is new) and as it is, once that is durable. It must
+        be quick and leave the store alone."""
+        self._watchers.append(watcher)
 
     def close(self) -> None:
         with self._lock:
@@ -69,11 +80,19 @@ class Store:
                 yield self._connection
             except BaseException:
                 self._connection.execute("ROLLBACK")
+                self._changes.clear()
                 raise
             else:
                 self._connection.execute("COMMIT")
+                self._report()
             finally:
                 self._depth -= 1
+
+    def _report(self) -> None:
+        changes, self._changes = self._changes, []
+        for before, after in changes:
+            for watcher in self._watchers:
+                watcher(before, after)
 
     def get(self, kind: str, name: str) -> Resource | None:
         with self._lock:
@@ -96,6 +115,8 @@ class Store:
                 "INSERT OR IGNORE INTO resources (kind, name, document, notes) VALUES (?, ?, ?, ?)",
                 (resource.kind, resource.name, json.dumps(resource.document), json.dumps(resource.notes)),
             )
+            if done.rowcount == 1:
+                self._changes.append((None, copy.deepcopy(resource)))
             return done.rowcount == 1
 
     def change(self, kind: str, name: str, function: Callable[[Resource], None]) -> Resource | None:
@@ -104,7 +125,9 @@ class Store:
         with self.transaction() as connection:
             resource = self.get(kind, name)
             if resource is not None:
+                before = copy.deepcopy(resource)
                 function(resource)
+                self._changes.append((before, copy.deepcopy(resource)))
                 connection.execute(
                     "UPDATE resources SET document = ?, notes = ? WHERE kind = ? AND name = ?",
                     (json.dumps(resource.document), json.dumps(resource.notes), kind, name),
