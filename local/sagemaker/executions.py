@@ -261,11 +261,12 @@ def _is_year(folder: str) -> bool:
 
 
 def _folders(parents: Sequence[str], of_hours: Sequence[str]) -> Iterator[str]:
-    """The folders of hours in which anything lies."""
+    """The folders of hours that are there; asks once a day and parent, however many hours there are."""
+    days = dict.fromkeys(hour.rpartition("/")[0] for hour in of_hours)
+    wanted = {f"{parent}/{hour}" for parent in parents for hour in of_hours}
     for parent in parents:
-        for hour in of_hours:
-            if any(storage.keys_under(f"{parent}/{hour}/")):
-                yield f"{parent}/{hour}"
+        for day in days:
+            yield from (folder for folder in storage.folders_in(f"{parent}/{day}") if folder in wanted)
 
 
 def _numbered(name: str, folders: Sequence[str], root: str, local: str) -> list[Json]:

@@ -103,6 +103,4 @@ def hours(start: float, end: float) -> list[str]:
 def _offset(*texts: str | None) -> float | None:
     """The sum of those that are given; None when none is."""
     given = [duration(text) for text in texts if text is not None]
-    if any(length > 0 for length in given):
-        raise Unusable("An offset looks back: it must not be above zero, as -PT1H.")
     return sum(given) if given else None
