@@ -5,6 +5,8 @@ A role is an algorithm's name, or the stage whose endpoint serves the champion.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from components import parameters
 from components.run import Refused
 from loopcast.names import Names
@@ -21,7 +23,7 @@ CHAMPION_STAGES = ("production", "staging")
 ROLES = (*CANDIDATES, EMPIRICAL, *CHAMPION_STAGES)
 
 
-def candidates(names: Names, override: str = "") -> tuple[str, ...]:
+def candidates_of(names: Names, override: str = "") -> tuple[str, ...]:
     """The candidates of a build: `override`, else SSM's `/loopcast/<feed>/candidates`, else all; comma separated.
 
     Raises `Refused` when one is unknown or none is named.
@@ -35,3 +37,9 @@ def candidates(names: Names, override: str = "") -> tuple[str, ...]:
         said = f"{', '.join(unknown)} is not known" if unknown else "none is named"
         raise Refused(f"The candidates {text!r} can't be trained, since {said}: choose of {', '.join(CANDIDATES)}.")
     return found
+
+
+def require_models(answered: Collection[str], failed: Mapping[str, str]) -> None:
+    """Raises `Refused` with what failed unless a model of this run has `answered`."""
+    if not set(answered) - set(CHAMPION_STAGES):
+        raise Refused(f"No model of this run could be judged. {' '.join(failed.values())}")

@@ -26,7 +26,8 @@ class Columns:
     @property
     def came(self) -> Array:
         """1 for each minute of which any metric is known, else 0; shape (n,)."""
-        return (~np.isnan(np.array(list(self.values.values())))).any(axis=0).astype(np.float64)
+        known = ~np.isnan(np.array(list(self.values.values())))
+        return np.asarray(known.any(axis=0), dtype=np.float64)
 
     def until(self, origin: int) -> Columns:
         """The minutes before the one at `origin`."""

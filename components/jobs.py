@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from components.algorithms import CANDIDATES, EMPIRICAL, ROLES
 from components.run import Refused, Run
 from loopcast import aws
 from loopcast.clock import Clock
@@ -27,8 +28,8 @@ _OVER = {"Failed", "Stopped"}
 _ABSENT = re.compile(r"not find|not found|does not exist|doesn't exist", re.IGNORECASE)
 
 STEPS = {
-    "training": ("train-deepar", "train-empirical"),
-    "transform": ("backtest-candidate", "backtest-empirical", "backtest-production"),
+    "training": tuple(f"train-{algorithm}" for algorithm in (*CANDIDATES, EMPIRICAL)),
+    "transform": tuple(f"backtest-{role}" for role in ROLES),
 }
 """Every step of a run that has a job, by the job's kind."""
 

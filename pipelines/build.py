@@ -1,5 +1,7 @@
 """The build pipeline: from the feature store to a judged model in the registry."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components.backtest.component import backtest
@@ -16,7 +18,7 @@ from pipelines.steps import step, waiting_step
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
     name="loopcast-build",
-    description="Trains a model on a feed's newest minutes, judges and registers it.",
+    description="Trains models on a feed's newest minutes, judges them and registers the best.",
 )
 def build(
     feed: str,
@@ -25,10 +27,10 @@ def build(
     lookback_days: int = 14,
     windows: int = 8,
     stride: int = 0,
+    candidates: str = "",
+    images: dict[str, Any] = {},  # noqa: B006 - KFP compiles it
     train_instance_type: str = "ml.c5.xlarge",
     transform_instance_type: str = "ml.m5.large",
-    deepar_image: str = "",
-    empirical_image: str = "",
     max_seconds: int = 3600,
     poll_interval: float = 15.0,
 ) -> str:
@@ -41,10 +43,10 @@ def build(
         lookback_days: how much history is read.
         windows: how many rolling windows are held out; at least 8.
         stride: minutes from one window to the next; 0 is what fits the history.
+        candidates: the algorithms to train, comma separated; '' is what SSM says.
+        images: by algorithm; else the built-in DeepAR's in the region, and ours in the account's registry.
         train_instance_type: of the training jobs.
         transform_instance_type: of the batch transform jobs.
-        deepar_image: '' is the built-in algorithm's in the region.
-        empirical_image: '' is the one in the account's registry.
         max_seconds: the longest that a training job may take.
         poll_interval: seconds between two looks at a job.
     """
@@ -56,14 +58,14 @@ def build(
             run_id=run_id,
             split=held.outputs["Output"],
             instance_type=train_instance_type,
-            deepar_image=deepar_image,
-            empirical_image=empirical_image,
+            candidates=candidates,
+            images=images,
             max_seconds=max_seconds,
             poll_seconds=poll_interval,
         )
     )
     models = step(create_models(feed=feed, run_id=run_id, trained=trained.outputs["Output"]))
-    predicted = waiting_step(
+    backtested = waiting_step(
         backtest(
             feed=feed,
             run_id=run_id,
@@ -79,13 +81,19 @@ def build(
             run_id=run_id,
             history=read.outputs["Output"],
             split=held.outputs["Output"],
-            predictions=predicted.output,
+            trained=trained.outputs["Output"],
+            backtested=backtested.output,
         )
     )
     decided = step(gate(feed=feed, run_id=run_id, evaluation=judged.outputs["Output"]))
     stored = step(
         store_performance(
-            feed=feed, run_id=run_id, evaluation=judged.outputs["Output"], verdict=decided.outputs["Output"]
+            feed=feed,
+            run_id=run_id,
+            history=read.outputs["Output"],
+            split=held.outputs["Output"],
+            evaluation=judged.outputs["Output"],
+            verdict=decided.outputs["Output"],
         )
     )
     registered = step(

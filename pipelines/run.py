@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +28,6 @@ from loopcast.feed import FeedError, load_feed
 from pipelines.compile import PIPELINES
 from pipelines.progress import Progress
 
-_TYPES = {"Integer": int, "Float": float, "String": str}
 _GIVEN = {"feed", "run_id", "commit"}
 _CANCELLED = 130
 _log = logging.getLogger(__name__)
@@ -53,11 +52,21 @@ def _add_flag(command: argparse.ArgumentParser, name: str, definition: Any) -> N
     command.add_argument(
         f"--{name.replace('_', '-')}",
         dest=name,
-        type=_TYPES[definition.type],
+        type=_TYPES[definition.type.partition("[")[0]],
         required=not definition.optional,
         default=definition.default,
         help=f"{definition.description or name} (default: {definition.default!r})",
     )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise argparse.ArgumentTypeError(f"it must be a JSON object, not {text}")
+    return document
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {"Integer": int, "Float": float, "String": str, "Dict": _json_object}
 
 
 def run(name: str, arguments: dict[str, Any], output: Path, progress: Progress) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from components.algorithms import require_models
 from components.jobs import Job, completed, start, wait
 from components.models import tags
 from components.run import Refused, Run
@@ -19,23 +20,23 @@ _log = logging.getLogger(__name__)
 
 def backtest(
     run: Run, models: Mapping[str, str], instance_type: str, max_seconds: int, poll_seconds: float
-) -> dict[str, str]:
-    """The address of the predictions of each model by its role.
+) -> dict[str, dict[str, str]]:
+    """`predictions` has the address of each model's predictions by role, `failed` why others have none.
 
-    Raises `Refused` when the job of a model of this run fails. A model in production that can't answer must not keep
-    a better one from taking its place: it is left out.
+    Each model gets what it gets behind an endpoint: the same request and configuration. One that can't answer does
+    not hold up the others. Raises `Refused` when none of this run's models can.
     """
     jobs = {role: _start(run, role, model, instance_type) for role, model in models.items()}
     over = wait(list(jobs.values()), poll_seconds, max_seconds, Clock())
-    outputs = {}
+    predictions, failed = {}, {}
     for (role, job), description in zip(jobs.items(), over, strict=True):
         try:
-            outputs[role] = _output(completed(job, description))
+            predictions[role] = _output(completed(job, description))
         except Refused as error:
-            if role != "production":
-                raise
-            _log.warning("the model in production can't be judged: %s", error)
-    return outputs
+            failed[role] = str(error)
+            _log.warning("%s can't be judged: %s", role, error)
+    require_models(predictions, failed)
+    return {"predictions": predictions, "failed": failed}
 
 
 def _start(run: Run, role: str, model: str, instance_type: str) -> Job:

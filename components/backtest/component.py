@@ -1,4 +1,4 @@
-"""Step: backtest the candidate, the empirical baseline and the model in production on the same windows."""
+"""Step: backtest every model of the run and the champion on the same windows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from components.step import component
 def backtest(
     feed: str, run_id: str, models: dict[str, Any], instance_type: str, max_seconds: int, poll_seconds: float
 ) -> dict[str, Any]:
-    """Returns the addresses of the predictions by role."""
+    """Returns the addresses of the predictions by role, and why others have none."""
     from components.backtest.backtest import backtest
     from components.run import open_run
 

@@ -13,13 +13,15 @@ def evaluate(
     run_id: str,
     history: str,
     split: str,
-    predictions: dict[str, Any],
+    trained: str,
+    backtested: dict[str, Any],
     metrics: Output[Metrics],
     report: Output[HTML],
 ) -> str:
     """Returns the evaluation's address, runs/<run-id>/evaluation.json."""
     from pathlib import Path
 
+    from components.algorithms import require_models
     from components.evaluate.evaluate import evaluate, predictions_of
     from components.evaluate.report import render
     from components.history import History
@@ -28,9 +30,11 @@ def evaluate(
 
     run = open_run(feed, run_id)
     series, windows = History.from_json(read_json(history)), Split.from_json(read_json(split))
-    texts = {role: read(uri) for role, uri in predictions.items()}
-    models = predictions_of(texts, windows, run.feed.forecast.quantiles)
-    evaluation = {"run_id": run_id, **evaluate(run.feed, series, windows, models)}
+    texts = {role: read(uri) for role, uri in backtested["predictions"].items()}
+    models, unsound = predictions_of(texts, windows, run.feed.forecast.quantiles)
+    failed = {**read_json(trained)["failed"], **backtested["failed"], **unsound}
+    require_models(models, failed)
+    evaluation = {"run_id": run_id, "failed": failed, **evaluate(run.feed, series, windows, models)}
     for name, score in evaluation["scores"].items():
         if score["loss"] is not None:
             metrics.log_metric(f"loss of {name}", score["loss"])

@@ -1,9 +1,12 @@
 """What forecasters are called where people read of them."""
 
 _LABELS = {
-    "candidate": "DeepAR",
+    "boosted": "gradient boosting",
+    "deepar": "DeepAR",
+    "statistical": "statistical model",
     "empirical": "empirical baseline, packaged",
     "production": "model in production",
+    "staging": "model in staging",
     "persistence": "persistence",
 }
 

@@ -26,6 +26,7 @@ def render(feed: Feed, history: History, evaluation: Mapping[str, Any]) -> str:
     environment = Environment(loader=PackageLoader("components.evaluate", "."), autoescape=select_autoescape(["j2"]))
     environment.filters["number"] = _number
     losses = {name: item["loss"] for name, item in evaluation["scores"].items()}
+    drawn = evaluation["best_candidate"] or next(iter(evaluation["forecasts"]))
     known = [loss for loss in losses.values() if loss is not None]
     return environment.get_template("report.html.j2").render(
         feed=feed,
@@ -33,7 +34,8 @@ def render(feed: Feed, history: History, evaluation: Mapping[str, Any]) -> str:
         label=label,
         best=min(known, default=None),
         order=sorted(losses, key=lambda name: (losses[name] is None, losses[name] or 0)),
-        chart=fan_chart(history, evaluation),
+        chart=fan_chart(history, evaluation, drawn),
+        drawn=drawn,
         shown=min(_MOST_WINDOWS, len(evaluation["windows"])),
     )
 
@@ -42,9 +44,9 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def fan_chart(history: History, evaluation: Mapping[str, Any]) -> str:
-    """The newest windows as SVG: the hour before, the candidate's quantiles and what came."""
-    shown = list(zip(evaluation["windows"], evaluation["forecasts"]["candidate"], strict=True))[-_MOST_WINDOWS:]
+def fan_chart(history: History, evaluation: Mapping[str, Any], drawn: str) -> str:
+    """The newest windows as SVG: the hour before, the quantiles of the model `drawn` and what came."""
+    shown = list(zip(evaluation["windows"], evaluation["forecasts"][drawn], strict=True))[-_MOST_WINDOWS:]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.2 * rows), layout="constrained")

@@ -16,5 +16,6 @@ def register(
 
     run = open_run(feed, run_id)
     judged = read_json(evaluation)
-    packages = register(run, read_json(trained), judged, read_json(verdict), performance, commit)
-    return write_json(run.uri("result.json"), result(judged, packages))
+    decided = read_json(verdict)
+    packages = register(run, read_json(trained)["models"], judged, decided, performance, commit)
+    return write_json(run.uri("result.json"), result(judged, decided, packages))

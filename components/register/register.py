@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.create_models.create_models import ROLES
 from components.run import Run
 from loopcast import aws
 
@@ -26,15 +25,15 @@ def register(
 ) -> list[dict[str, Any]]:
     """The packages of this run: role, algorithm, ARN, status and reasons of each model that the verdict names.
 
-    `performance` has the folder of a role's statistics.json and constraints.json. A package that this run has
-    registered before is kept as it is, whatever its approval is by now.
+    `performance` has the folder of a role's statistics.json, constraints.json and baseline.json. A package that this
+    run has registered before is kept as it is, whatever its approval is by now.
     """
     packages = []
     for entry in verdict["register"]:
         role = entry["role"]
-        request = _request(run, entry, trained[ROLES[role]], evaluation, performance[role], commit)
+        request = _request(run, entry, trained[role], evaluation, performance[role], commit)
         arn = _registered(run, request["ModelPackageDescription"]) or _create(request, entry["reasons"])
-        packages.append({**entry, "algorithm": ROLES[role], "arn": arn})
+        packages.append({**entry, "algorithm": role, "arn": arn})
     return packages
 
 
@@ -81,7 +80,10 @@ def _request(
             "ModelQuality": {
                 "Statistics": {"ContentType": "application/json", "S3Uri": f"{folder}/statistics.json"},
                 "Constraints": {"ContentType": "application/json", "S3Uri": f"{folder}/constraints.json"},
-            }
+            },
+            "ModelDataQuality": {
+                "Statistics": {"ContentType": "application/json", "S3Uri": f"{folder}/baseline.json"},
+            },
         },
         "CustomerMetadataProperties": lineage(run.id, role, trained, evaluation, commit),
     }
@@ -92,11 +94,10 @@ def lineage(
 ) -> dict[str, str]:
     """Where a model comes from and how it did, as text; what is not known is left out."""
     scores, history = evaluation["scores"], evaluation["history"]
-    best = evaluation["best_baseline"]
+    best, champion = evaluation["best_baseline"], evaluation["champion"]
     known = {
         "feed": evaluation["feed"],
         "run_id": run_id,
-        "role": role,
         "algorithm": trained["algorithm"],
         "training_job": trained["job"],
         "data_start": history["start"],
@@ -106,6 +107,8 @@ def lineage(
         "loss": scores[role]["loss"],
         "best_baseline": best,
         "best_baseline_loss": scores[best]["loss"],
-        "production_loss": scores.get("production", {}).get("loss"),
+        "champion": champion,
+        "champion_loss": scores[champion]["loss"] if champion else None,
+        "p_value": evaluation["against_champion"].get(role, {}).get("p_value"),
     }
     return {key: str(value)[:_LONGEST_VALUE] for key, value in known.items() if value not in {None, ""}}

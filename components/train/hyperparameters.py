@@ -25,20 +25,27 @@ def deepar_defaults(feed: Feed) -> dict[str, str]:
     }
 
 
-def fixed(feed: Feed) -> dict[str, str]:
+def defaults(algorithm: str, feed: Feed, empirical_hours: int) -> dict[str, str]:
+    """What stands where nothing is stored: the empirical baseline's are the hours that the backtest chose."""
+    if algorithm == "deepar":
+        return deepar_defaults(feed)
+    return {"context_length": str(empirical_hours * 60)} if algorithm == "empirical" else {}
+
+
+def fixed(algorithm: str, feed: Feed) -> dict[str, str]:
     """What the feed states and no parameter changes."""
-    return {"time_freq": "min", "prediction_length": str(feed.forecast.steps)}
-
-
-def deepar(feed: Feed, names: Names) -> dict[str, str]:
-    """The defaults, then `/loopcast/<feed>/hyperparameters/deepar/<name>`, then what the feed states."""
+    stated = {"time_freq": "min", "prediction_length": str(feed.forecast.steps)}
     levels = json.dumps(feed.forecast.quantiles)
-    return {**deepar_defaults(feed), **stored(names, "deepar"), **fixed(feed), "test_quantiles": levels}
+    return {**stated, "test_quantiles": levels} if algorithm == "deepar" else stated
 
 
-def empirical(feed: Feed, names: Names, hours: int) -> dict[str, str]:
-    """The `hours` that the backtest chose, then `/loopcast/<feed>/hyperparameters/empirical/<name>`."""
-    return {"context_length": str(hours * 60), **stored(names, "empirical"), **fixed(feed)}
+def hyperparameters(algorithm: str, feed: Feed, names: Names, empirical_hours: int) -> dict[str, str]:
+    """The defaults, over them `/loopcast/<feed>/hyperparameters/<algorithm>/<name>`, then what the feed states."""
+    return {
+        **defaults(algorithm, feed, empirical_hours),
+        **stored(names, algorithm),
+        **fixed(algorithm, feed),
+    }
 
 
 def stored(names: Names, algorithm: str) -> dict[str, str]:

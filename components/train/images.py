@@ -1,7 +1,13 @@
-"""The images of the algorithms. AWS publishes the built-in DeepAR in an account of its own in each region."""
+"""The images of the algorithms: ours in the account's registry, but for DeepAR the built-in one.
+
+AWS publishes that in an account of its own in each region."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from components.image import VERSION
+from components.run import Refused
 from loopcast import aws
 from loopcast.names import Names
 
@@ -40,10 +46,17 @@ _DEEPAR_ACCOUNTS = {
 }
 
 
+def image_of(names: Names, algorithm: str, images: Mapping[str, str]) -> str:
+    """The address of the algorithm's image: the one in `images`, else its own. Raises `Refused` where it has none."""
+    if algorithm in images:
+        return images[algorithm]
+    return deepar_image(aws.region()) if algorithm == "deepar" else own_image(names, algorithm, VERSION)
+
+
 def deepar_image(region: str) -> str:
-    """The built-in DeepAR's image in `region`; raises `ValueError` where AWS has none that is known here."""
+    """The built-in DeepAR's image in `region`; raises `Refused` where AWS has none that is known here."""
     if region not in _DEEPAR_ACCOUNTS:
-        raise ValueError(f"No image of the built-in DeepAR is known in {region}: name one as deepar_image.")
+        raise Refused(f"No image of the built-in DeepAR is known in {region}: name one among the images.")
     return f"{_DEEPAR_ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com/forecasting-deepar:1"
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from components.algorithms import require_models
 from components.baselines import baselines
 from components.evaluate.evaluate import evaluate, parse_predictions, predictions_of
 from components.evaluate.report import render
@@ -12,6 +13,7 @@ from components.evaluate.scores import score, windows_won
 from components.hold_out.hold_out import hold_out
 from components.run import Refused
 from components.store_performance.constraints import constraints, regression_errors
+from components.store_performance.store_performance import statistics
 from tests.components.examples import feed, history
 
 QUANTILES = [0.1, 0.5, 0.9]
@@ -85,37 +87,71 @@ def test_unsound_predictions_are_refused(text: str, said: str) -> None:
         parse_predictions(text, 2, 10, QUANTILES)
 
 
-def test_a_model_in_production_that_cant_be_judged_does_not_hold_up_its_successor() -> None:
+def test_a_model_that_cant_be_judged_does_not_hold_up_the_others() -> None:
     split = hold_out(history(300), 10, 8, 10)
     sound = lines(*[1.0] * 8)
-    assert set(predictions_of({"candidate": sound, "production": "old"}, split, QUANTILES)) == {"candidate"}
-    with pytest.raises(Refused):
-        predictions_of({"candidate": "broken"}, split, QUANTILES)
+    found, failed = predictions_of({"deepar": sound, "boosted": "?", "production": sound[:-50]}, split, QUANTILES)
+    assert set(found) == {"deepar"}
+    assert set(failed) == {"boosted", "production"}
+    require_models(found, failed)
 
 
-def evaluation() -> dict:
+def test_a_run_of_which_no_model_can_be_judged_fails_with_every_reason() -> None:
+    with pytest.raises(Refused, match=r"No model of this run could be judged\. It broke\. So did it\."):
+        require_models(["production"], {"deepar": "It broke.", "empirical": "So did it."})
+
+
+def evaluation(*roles: str, failed: dict[str, str] | None = None) -> dict:
+    """An evaluation in which the model of each role forecasts a little worse than the one before it."""
     series = history(300)
     series.target[-3] = np.nan
     split = hold_out(series, 10, 8, 10)
-    sound = parse_predictions(lines(*[1100.0] * 8), 8, 10, QUANTILES)
-    return {"run_id": "r1", **evaluate(feed(), series, split, {"candidate": sound, "empirical": sound})}
+    models = {
+        role: parse_predictions(lines(*[1100.0 + 50 * index] * 8), 8, 10, QUANTILES) for index, role in enumerate(roles)
+    }
+    return {"run_id": "r1", "failed": failed or {}, **evaluate(feed(), series, split, models)}
 
 
 def test_an_evaluation_judges_every_forecaster_on_the_same_windows_and_is_json() -> None:
-    document = json.loads(json.dumps(evaluation(), allow_nan=False))
-    assert set(document["scores"]) == {"candidate", "empirical", "persistence", "empirical_1h"}
+    document = json.loads(json.dumps(evaluation("boosted", "deepar", "empirical"), allow_nan=False))
+    assert set(document["scores"]) == {"boosted", "deepar", "empirical", "persistence", "empirical_1h"}
     assert {len(item["window_losses"]) for item in document["scores"].values()} == {8}
+    assert document["best_candidate"] == "boosted"
     assert document["best_baseline"] in {"empirical", "persistence", "empirical_1h"}
     assert document["unit"] == "g/parcel"
     assert document["history"]["missing"] == 1
+    assert (document["champion"], document["against_champion"]) == (None, {})
 
 
-def test_the_report_shows_every_forecaster_and_each_window() -> None:
-    page = render(feed(), history(300), evaluation())
-    for name in ("DeepAR", "persistence", "empirical quantiles of 1 h", "g/parcel"):
+def test_an_evaluation_compares_this_runs_models_with_the_champion_in_the_same_windows() -> None:
+    document = evaluation("boosted", "production", "empirical")
+    assert document["champion"] == "production"
+    better, worse = document["against_champion"]["boosted"], document["against_champion"]["empirical"]
+    ours, theirs = (document["scores"][name]["window_losses"] for name in ("boosted", "production"))
+    assert better["difference"] == pytest.approx(np.mean(theirs) - np.mean(ours))
+    assert (better["windows"], worse["windows"]) == (8, 8)
+    assert better["p_value"] < 0.5 < worse["p_value"]
+    assert document["best_baseline"] != "production"
+
+
+@pytest.mark.parametrize(("roles", "drawn"), [(["deepar", "production"], "DeepAR"), (["empirical"], "empirical")])
+def test_the_report_shows_every_forecaster_and_each_window(roles: list[str], drawn: str) -> None:
+    page = render(feed(), history(300), evaluation(*roles, failed={"boosted": "It broke."}))
+    for name in (drawn, "persistence", "empirical quantiles of 1 h", "g/parcel", "gradient boosting. It broke."):
         assert name in page
+    assert ("Against the model in production" in page) == ("production" in roles)
     assert page.count("<svg") == 1
     assert "nan" not in page.lower().split("<svg")[0]
+
+
+def test_statistics_hold_the_pairs_of_window_losses() -> None:
+    stored = statistics(evaluation("deepar", "staging"), "deepar")
+    assert len(stored["origins"]) == len(stored["window_losses"]) == len(stored["baseline_window_losses"]) == 8
+    assert stored["origins"] == sorted(stored["origins"])
+    assert stored["losses_of_all"][stored["best_baseline"]] == min(
+        value for name, value in stored["losses_of_all"].items() if name not in {"deepar", "staging"}
+    )
+    assert stored["against_champion"]["windows"] == 8
 
 
 def test_constraints_have_the_monitors_form_and_the_exact_errors() -> None:

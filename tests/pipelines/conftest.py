@@ -61,7 +61,8 @@ class Stack:
 def make_stack(
     aws: Service, sagemaker: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, int], Stack]:
-    """A stack for a feed of the given name, whose DeepAR is trained for the given number of epochs."""
+    """A stack for a feed of the given name, whose DeepAR is trained for the given number of epochs, and beside it a
+    candidate whose training fails for a hyperparameter that it doesn't know."""
 
     def make(name: str, epochs: int) -> Stack:
         folder = tmp_path_factory.mktemp(name)
@@ -74,6 +75,8 @@ def make_stack(
         put(stack.names, [minute(feed, index, float(value)) for index, value in enumerate(values) if index != 150])
         for parameter, value in {"epochs": str(epochs), "num_cells": "10", "num_layers": "1"}.items():
             stack.set_parameter(value, "hyperparameters", "deepar", parameter)
+        stack.set_parameter("deepar, statistical", "candidates")
+        stack.set_parameter("1", "hyperparameters", "statistical", "nonsense")
         return stack
 
     return make

@@ -1,7 +1,7 @@
 """From minutes in the feature store to forecasts from production, with real training, endpoints and steps."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from components.backtest.backtest import backtest
 from components.check_approval.check_approval import approved_package
-from components.create_models.create_models import create_models
+from components.create_models.create_models import champion, create_models
 from components.deploy_endpoint.deploy_endpoint import Waiting, deploy, package_model, roll_back
 from components.models import create_model, served_model, served_package
 from components.register.register import register
@@ -24,7 +24,7 @@ from tests.components.stack import FIRST_MINUTE, make_run
 from tests.pipelines.conftest import MINUTES, Stack
 
 WAITING = Waiting(0.2, 120, Clock())
-SETTINGS = Settings("ml.m5.large", "", "", 120, 0.2)
+SETTINGS = Settings("ml.m5.large", {}, 120, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,17 @@ def staging(stack: Stack, built: dict[str, Any], refusals: dict[str, str]) -> di
 
 @pytest.fixture(scope="module")
 def production(stack: Stack, built: dict[str, Any], staging: dict[str, Any]) -> dict[str, Any]:
+    champion_before = champion(stack.names)
     described = approved_package(stack.names, built["model_package_arn"], "production")
     model = package_model(stack.names, described)
     deploy(stack.names, "production", model, "p1", "ml.m5.large", WAITING)
-    return {"threshold": write_threshold(stack.names, "production", described)}
+    return {"threshold": write_threshold(stack.names, "production", described), "champion_before": champion_before}
+
+
+@pytest.fixture(scope="module")
+def second(stack: Stack, production: dict[str, Any]) -> dict[str, Any]:
+    """A run on the same minutes once the first run's model is in production."""
+    return stack.result("build", "r2")
 
 
 def package(arn: str) -> dict[str, Any]:
@@ -106,6 +113,24 @@ def test_a_package_tells_its_lineage_and_points_at_its_performance(stack: Stack,
     assert "rmse" in read_json(quality["Constraints"]["S3Uri"])["regression_constraints"]
 
 
+def test_a_package_points_at_what_its_training_data_looked_like(stack: Stack, built: dict[str, Any]) -> None:
+    described, run = package(built["packages"][0]["arn"]), make_run(stack.feed, "r1")
+    baseline = read_json(described["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"])
+    trained_on = [value for value in read_json(run.uri("train", "series.json"))["target"] if value is not None]
+    assert baseline["metrics"]["average_weight"]["mean"] == pytest.approx(np.mean(trained_on))
+    assert baseline["metrics"]["parcel_count"]["mean"] == 1
+    assert baseline["minutes"] == len(trained_on) + 1
+    assert baseline["missing"] == pytest.approx(1 / baseline["minutes"])
+
+
+def test_a_candidate_whose_training_fails_is_told_with_its_reason_and_the_run_goes_on(built: dict[str, Any]) -> None:
+    deepar, statistical = built["candidates"]
+    assert (deepar["algorithm"], statistical["algorithm"]) == ("deepar", "statistical")
+    assert (statistical["status"], statistical["loss"]) == ("Rejected", None)
+    assert statistical["reasons"][0].startswith("It could not be judged: ")
+    assert "Left out: statistical model." in built["decision"]
+
+
 def test_nothing_that_was_held_out_was_trained_on(stack: Stack, built: dict[str, Any]) -> None:
     run = make_run(stack.feed, "r1")
     split, evaluation = read_json(run.uri("split.json")), read_json(run.uri("evaluation.json"))
@@ -121,11 +146,11 @@ def test_a_report_shows_the_backtest(stack: Stack, built: dict[str, Any]) -> Non
 
 def test_steps_started_again_adopt_their_jobs_and_register_nothing_twice(stack: Stack, built: dict[str, Any]) -> None:
     before, run = (jobs(stack), packages(stack)), make_run(stack.feed, "r1")
-    trained = {name: model.to_json() for name, model in train(run, 1, SETTINGS).items()}
-    assert trained == read_json(run.uri("trained.json"))
+    trained = train(run, ["deepar", "empirical"], 1, SETTINGS).to_json()["models"]
+    assert trained == read_json(run.uri("trained.json"))["models"]
     backtest(run, create_models(run, trained), "ml.m5.large", 120, 0.2)
     evaluation, verdict = read_json(run.uri("evaluation.json")), read_json(run.uri("verdict.json"))
-    performance = store_performance(run, evaluation, verdict)
+    performance = store_performance(run, evaluation, verdict, {})
     again = register(run, trained, evaluation, verdict, performance, "")
     assert [item["arn"] for item in again] == [item["arn"] for item in built["packages"]]
     assert (jobs(stack), packages(stack)) == before
@@ -173,12 +198,28 @@ def test_production_serves_the_package_of_staging(
     assert served_package(stack.names, "production") == built["model_package_arn"]
 
 
-def test_the_next_run_is_judged_beside_the_model_in_production(stack: Stack, production: dict[str, Any]) -> None:
-    run = make_run(stack.feed, "r1")
-    models = create_models(run, read_json(run.uri("trained.json")))
-    assert models["production"] == served_model(stack.names, "production")
-    outputs = backtest(run, models, "ml.m5.large", 120, 0.2)
-    assert set(outputs) == {"candidate", "empirical", "production"}
+def test_the_model_in_staging_is_the_champion_until_one_is_in_production(
+    stack: Stack, production: dict[str, Any]
+) -> None:
+    assert production["champion_before"] == {"staging": served_model(stack.names, "staging")}
+    assert champion(stack.names) == {"production": served_model(stack.names, "production")}
+
+
+def test_the_champion_stays_where_the_next_run_is_no_better(built: dict[str, Any], second: dict[str, Any]) -> None:
+    assert second["champion"] == {"stage": "production", "loss": pytest.approx(built["model"]["loss"])}
+    assert second["model_package_arn"] == ""
+    assert second["decision"].startswith("The model in production stays. Rejected: ")
+    again = next(entry for entry in second["packages"] if entry["algorithm"] == built["model"]["algorithm"])
+    assert "of the model in production" in " ".join(again["reasons"])
+    assert again["against_champion"]["p_value"] == 1
+    assert package(again["arn"])["CustomerMetadataProperties"]["champion"] == "production"
+
+
+def test_the_champion_is_judged_by_what_it_answers_in_service(stack: Stack, second: dict[str, Any]) -> None:
+    evaluation = read_json(make_run(stack.feed, "r2").uri("evaluation.json"))
+    for window, forecasted in list(zip(evaluation["windows"], evaluation["forecasts"]["production"], strict=True))[::7]:
+        served = forecast(stack.feed, "production", datetime.fromisoformat(window["start"]) - timedelta(minutes=1))
+        assert served.quantiles == forecasted
 
 
 def test_deploying_what_is_served_changes_nothing(stack: Stack, staging: dict[str, Any]) -> None:
@@ -192,7 +233,7 @@ def test_deploying_what_is_served_changes_nothing(stack: Stack, staging: dict[st
 def test_a_deployment_that_fails_its_check_is_rolled_back(
     stack: Stack, built: dict[str, Any], staging: dict[str, Any]
 ) -> None:
-    trained = read_json(make_run(stack.feed, "r1").uri("trained.json"))["empirical"]
+    trained = read_json(make_run(stack.feed, "r1").uri("trained.json"))["models"]["empirical"]
     container = {"Image": trained["image"], "ModelDataUrl": trained["model_data"]}
     other = create_model(stack.names, f"{stack.names.prefix}-other", container)
     deploy(stack.names, "staging", other, "r3", "ml.m5.large", WAITING)
