@@ -23,7 +23,6 @@ from local.aws.services import Services
 Alarm = dict[str, Any]
 
 _TICK = 10.0
-_EVICTION_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +33,12 @@ class Alarms:
     def __init__(self, services: Services, changed: Callable[[], None], now: Callable[[], float] = time.time) -> None:
         self._services, self._changed, self._now = services, changed, now
         self._evaluated: dict[tuple[str, str, str], float] = {}
-        self._evicted = 0.0
         cloudwatch = services.cloudwatch
-        self._act, self._put, self._evict = (
-            cloudwatch._dispatch_alarm_actions,
-            cloudwatch._put_metric_alarm,
-            cloudwatch._evict_old_metrics,
-        )
+        self._act, self._put = cloudwatch._dispatch_alarm_actions, cloudwatch._put_metric_alarm
         cloudwatch._evaluate_all_alarms = lambda: None
         cloudwatch._evaluate_alarm = lambda alarm: self._evaluate(alarm, self._now())
         cloudwatch._dispatch_alarm_actions = self._tell
         cloudwatch._put_metric_alarm = self._put_metric_alarm
-        cloudwatch._evict_old_metrics = self._evict_now_and_then
 
     async def run(self) -> None:
         """Evaluates the alarms for ever."""
@@ -120,12 +113,6 @@ class Alarms:
         if refused:
             return self._services.cloudwatch._error("ValidationError", refused, 400, use_json=is_json, use_cbor=is_cbor)
         return self._put(params, cbor_data, is_cbor, is_json)
-
-    def _evict_now_and_then(self) -> None:
-        """ministack copies every point there is to find the old ones, at each request."""
-        if self._now() - self._evicted >= _EVICTION_SECONDS:
-            self._evicted = self._now()
-            self._evict()
 
 
 def event_of(alarm: Mapping[str, Any], before: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import persistence
 
-from local.aws import athena, eventbridge
+from local.aws import athena, eventbridge, metrics
 from local.aws.alarms import Alarms
 from local.aws.firehose import Firehose
 from local.aws.kinesis import Kinesis
@@ -62,6 +62,7 @@ async def serve(listener: socket.socket, state: Path, snapshot_interval: float, 
 async def _our_services(state: Path, clock: Clock, changed: asyncio.Event) -> AsyncIterator[Services]:
     athena.install()
     eventbridge.install()
+    metrics.install()
     services = Services()
     records = RecordLog(state / "records.sqlite")
     kinesis = Kinesis(services.kinesis, records)

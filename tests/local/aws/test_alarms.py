@@ -196,6 +196,24 @@ def test_every_change_of_state_is_an_event_on_the_default_bus() -> None:
     ]
 
 
+def test_the_newest_value_of_a_metric_comes_first_unless_the_oldest_is_asked_for() -> None:
+    put_losses("order", [1, 2, 3])
+    metric = {
+        "Namespace": "Loopcast",
+        "MetricName": "QuantileLossRatio",
+        "Dimensions": [{"Name": "Feed", "Value": "order"}, {"Name": "Stage", "Value": "staging"}],
+    }
+    query = {"Id": "loss", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}}
+    asked = {"MetricDataQueries": [query], "StartTime": time.time() - 3600, "EndTime": time.time()}
+    cloudwatch = client("cloudwatch")
+
+    newest = cloudwatch.get_metric_data(**asked)["MetricDataResults"][0]
+    oldest = cloudwatch.get_metric_data(**asked, ScanBy="TimestampAscending")["MetricDataResults"][0]
+
+    assert (newest["Values"], oldest["Values"]) == ([3, 2, 1], [1, 2, 3])
+    assert newest["Timestamps"] == sorted(oldest["Timestamps"], reverse=True)
+
+
 def test_nobody_else_publishes_events_of_aws() -> None:
     entry = {"Source": "aws.cloudwatch", "DetailType": "CloudWatch Alarm State Change", "Detail": "{}"}
     (answer,) = client("events").put_events(Entries=[entry])["Entries"]
