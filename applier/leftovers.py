@@ -16,6 +16,8 @@ _UNFINISHED = ("InProgress", "Stopping")
 _ENDED = ("Completed", "Failed", "Stopped")
 _LOG_GROUPS = ("/aws/sagemaker/", "/aws/kinesisfirehose/", "/aws/athena/", "/loopcast/")
 _JOB_LOG_GROUPS = [f"/aws/sagemaker/{job}Jobs" for job in _JOBS]
+_MONITORING_JOB = "Processing"
+_MONITORING_PREFIX = "model-quality-monitoring-"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def owner(names: Names) -> Owner:
 def running(feed: Owner) -> list[Sort]:
     """What runs and what it runs on, in the order in which it can be removed."""
     return [
+        _monitoring_schedules(feed),
+        _job_definitions(feed),
         _of_sagemaker(feed, "endpoint", "Endpoint"),
         _of_sagemaker(feed, "endpoint configuration", "EndpointConfig"),
         *(_jobs(feed, job) for job in _JOBS),
@@ -59,15 +63,16 @@ def running(feed: Owner) -> list[Sort]:
 
 
 def traces(feed: Owner) -> list[Sort]:
-    """What else carries the feed's name: records of jobs, alarms, parameters and logs."""
+    """What else carries the feed's name: logs, records of jobs, alarms and parameters."""
     return [
+        # Before the jobs: which monitoring jobs were the feed's is known by the jobs' records only.
+        *(_log_streams(feed, group) for group in _JOB_LOG_GROUPS),
         *(_ended_jobs(feed, job) for job in _DELETABLE),
         Sort("alarm", partial(_alarms, feed), lambda name: _delete("cloudwatch", "DeleteAlarms", AlarmNames=[name])),
         Sort("parameter", partial(_parameters, feed), lambda name: _delete("ssm", "DeleteParameter", Name=name)),
         Sort(
             "log group", partial(_log_groups, feed), lambda name: _delete("logs", "DeleteLogGroup", logGroupName=name)
         ),
-        *(_log_streams(feed, group) for group in _JOB_LOG_GROUPS),
     ]
 
 
@@ -86,6 +91,24 @@ def _of_sagemaker(feed: Owner, what: str, noun: str) -> Sort:
         what,
         lambda: _owned(feed, pages("sagemaker", f"List{noun}s", path, NameContains=feed.names.prefix)),
         lambda name: _delete("sagemaker", f"Delete{noun}", **{f"{noun}Name": name}),
+    )
+
+
+def _monitoring_schedules(feed: Owner) -> Sort:
+    path = "MonitoringScheduleSummaries[].MonitoringScheduleName"
+    return Sort(
+        "monitoring schedule",
+        lambda: _owned(feed, pages("sagemaker", "ListMonitoringSchedules", path, NameContains=feed.names.prefix)),
+        lambda name: _delete("sagemaker", "DeleteMonitoringSchedule", MonitoringScheduleName=name),
+    )
+
+
+def _job_definitions(feed: Owner) -> Sort:
+    path, prefix = "JobDefinitionSummaries[].MonitoringJobDefinitionName", feed.names.prefix
+    return Sort(
+        "model quality job definition",
+        lambda: _owned(feed, pages("sagemaker", "ListModelQualityJobDefinitions", path, NameContains=prefix)),
+        lambda name: _delete("sagemaker", "DeleteModelQualityJobDefinition", JobDefinitionName=name),
     )
 
 
@@ -108,13 +131,27 @@ def _ended_jobs(feed: Owner, job: str) -> Sort:
 
 
 def _jobs_in(feed: Owner, job: str, statuses: Sequence[str]) -> list[str]:
+    """The jobs of a kind in a status that the feed's parts have started, or its monitoring schedules."""
+    own = _owned(feed, _listed(job, statuses, feed.names.prefix))
+    if job != _MONITORING_JOB:
+        return own
+    return own + sorted(_monitored(feed) & set(_listed(job, statuses, _MONITORING_PREFIX)))
+
+
+def _listed(job: str, statuses: Sequence[str], part: str) -> list[str]:
     path = f"{job}JobSummaries[].{job}JobName"
-    listed = [
+    return [
         name
         for status in statuses
-        for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=feed.names.prefix, StatusEquals=status)
+        for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=part, StatusEquals=status)
     ]
-    return _owned(feed, listed)
+
+
+def _monitored(feed: Owner) -> set[str]:
+    """The jobs of the feed's monitoring schedules: SageMaker names them after their time alone."""
+    path = "MonitoringExecutionSummaries[?ProcessingJobArn].[MonitoringScheduleName, ProcessingJobArn]"
+    found = pages("sagemaker", "ListMonitoringExecutions", path)
+    return {arn.rpartition("/")[2] for schedule, arn in found if feed.owns(schedule)}
 
 
 def _owned(feed: Owner, names: Sequence[str]) -> list[str]:
@@ -150,17 +187,19 @@ def _log_streams(feed: Owner, group: str) -> Sort:
         there = call("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
         if not any(item["logGroupName"] == group for item in there):
             return []
-        streams = pages(
-            "logs",
-            "DescribeLogStreams",
-            "logStreams[].logStreamName",
-            logGroupName=group,
-            logStreamNamePrefix=feed.names.prefix,
-        )
-        return [name for name in streams if feed.owns(name.partition("/")[0])]
+        own = [name for name in _streams(group, feed.names.prefix) if feed.owns(name.partition("/")[0])]
+        if group != f"/aws/sagemaker/{_MONITORING_JOB}Jobs":
+            return own
+        jobs = _monitored(feed)
+        return own + [name for name in _streams(group, _MONITORING_PREFIX) if name.partition("/")[0] in jobs]
 
     return Sort(
         f"log stream of {group}",
         find,
         lambda name: _delete("logs", "DeleteLogStream", logGroupName=group, logStreamName=name),
     )
+
+
+def _streams(group: str, prefix: str) -> list[str]:
+    path = "logStreams[].logStreamName"
+    return pages("logs", "DescribeLogStreams", path, logGroupName=group, logStreamNamePrefix=prefix)

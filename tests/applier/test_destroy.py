@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from tests.applier.conftest import ACCOUNT, Stack
 pytestmark = pytest.mark.usefixtures("sagemaker")
 
 EMPIRICAL = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/loopcast-empirical:1"
+ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 PIPELINES = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/loopcast-pipelines:1"
 
 
@@ -89,6 +93,57 @@ def keep_models(names: Names) -> None:
         ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
         RoleArn=names.role_arn("sagemaker"),
     )
+
+
+def keep_monitoring(names: Names) -> str:
+    """A monitoring schedule whose execution has ended; its job's name."""
+    sagemaker, moment = aws.client("sagemaker"), datetime.now(UTC)
+    output = {"observedContentType": "text/csv", "mode": "OUTPUT", "data": "1", "encoding": "CSV"}
+    event = {"eventMetadata": {"eventId": "e"}, "eventVersion": "0"}
+    lines = {
+        "monitoring/predictions": {"captureData": {"endpointOutput": output}, **event},
+        "monitoring/truth": {"groundTruthData": {"data": "2", "encoding": "CSV"}, **event},
+    }
+    for folder, line in lines.items():
+        key = f"{folder}/{moment:%Y/%m/%d/%H}/a.jsonl"
+        aws.client("s3").put_object(Bucket=names.bucket, Key=key, Body=json.dumps(line))
+    name = f"{names.prefix}-quality"
+    data = {
+        "DataCapturedDestinationS3Uri": names.s3("monitoring/predictions"),
+        "DatasetFormat": {"Json": {"Line": True}},
+        "LocalPath": "/opt/ml/processing/input_data",
+    }
+    report = {"S3Uri": names.s3("monitoring/reports"), "LocalPath": "/opt/ml/processing/output"}
+    sagemaker.create_model_quality_job_definition(
+        JobDefinitionName=name,
+        ModelQualityAppSpecification={"ImageUri": ANALYZER, "ProblemType": "Regression"},
+        ModelQualityJobInput={
+            "BatchTransformInput": data,
+            "GroundTruthS3Input": {"S3Uri": names.s3("monitoring/truth")},
+        },
+        ModelQualityJobOutputConfig={"MonitoringOutputs": [{"S3Output": report}]},
+        JobResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+        RoleArn=names.role_arn("sagemaker"),
+    )
+    times = {"ScheduleExpression": "NOW", "DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "PT0S"}
+    sagemaker.create_monitoring_schedule(
+        MonitoringScheduleName=name,
+        MonitoringScheduleConfig={
+            "ScheduleConfig": times,
+            "MonitoringJobDefinitionName": name,
+            "MonitoringType": "ModelQuality",
+        },
+    )
+    return ended_execution(name)
+
+
+def ended_execution(schedule: str) -> str:
+    while True:
+        described = aws.client("sagemaker").describe_monitoring_schedule(MonitoringScheduleName=schedule)
+        execution = described.get("LastMonitoringExecutionSummary", {})
+        if execution.get("MonitoringExecutionStatus") in ("Completed", "Failed"):
+            return str(execution["ProcessingJobArn"].rpartition("/")[2])
+        time.sleep(0.05)
 
 
 def keep_log(group: str, stream: str) -> None:
@@ -169,6 +224,28 @@ def test_destroy_leaves_nothing_and_says_what_it_removed(used: Stack) -> None:
     assert destroyed.lines[-2].startswith("destroy: removed 1 endpoint, 1 endpoint configuration, 1 processing job")
     assert f"{declared} declared resources" in destroyed.lines[-2]
     assert destroyed.lines[-1] == f"destroy: looked again: nothing of {names.prefix} is left"
+
+
+def test_destroy_removes_schedules_and_what_their_executions_left(stack: Stack) -> None:
+    assert stack.run("apply").code == 0
+    names, job = stack.names, keep_monitoring(stack.names)
+
+    destroyed = stack.run("destroy", "--yes")
+
+    assert destroyed.code == 0, destroyed.errors
+    for line in (
+        f"monitoring schedule {names.prefix}-quality: deleted",
+        f"model quality job definition {names.prefix}-quality: deleted",
+        f"ended processing job {job}: deleted",
+        f"log stream of /aws/sagemaker/ProcessingJobs {job}/algo-1: deleted",
+    ):
+        assert line in destroyed.lines
+    sagemaker = aws.client("sagemaker")
+    schedule = f"{names.prefix}-quality"
+    assert sagemaker.list_monitoring_schedules(NameContains=schedule)["MonitoringScheduleSummaries"] == []
+    assert sagemaker.list_model_quality_job_definitions(NameContains=schedule)["JobDefinitionSummaries"] == []
+    executions = sagemaker.list_monitoring_executions(MonitoringScheduleName=schedule)
+    assert executions["MonitoringExecutionSummaries"] == []
 
 
 def test_a_second_destroy_has_nothing_to_do(used: Stack) -> None:
