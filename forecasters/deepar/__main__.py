@@ -8,18 +8,22 @@ from forecasters import program
 from forecasters.contract import Folders, read_hyperparameters
 from forecasters.deepar.hyperparameters import DeepARHyperparameters
 from forecasters.evaluation import Forecaster, evaluate, report
+from forecasters.hosts import read_hosts
 from forecasters.series import read_channel
 
 
 def train(folders: Folders) -> None:
-    """Trains on the train channel, writes the model and scores it on the test channel where there is one."""
+    """Trains on the train channel; the first host writes the model and scores it where there is a test channel."""
     hyperparameters = read_hyperparameters(DeepARHyperparameters, folders)
     series = read_channel(folders.channel("train"), "train")
     tests = read_channel(folders.channel("test"), "test") if folders.channel("test").is_dir() else []
 
     from forecasters.deepar.model import train as fit  # torch: a mistake above is told without waiting for it
 
-    model = fit(hyperparameters, series)
+    hosts = read_hosts(folders)
+    model = fit(hyperparameters, series, hosts)
+    if not hosts.leads:
+        return
     model.save(folders.model)
     if tests:
         scores = evaluate(model, tests, hyperparameters.test_quantiles, hyperparameters.num_eval_samples)

@@ -17,6 +17,7 @@ from forecasters.deepar.lean_gluonts import DeepARModel
 from forecasters.deepar.network import build
 from forecasters.deepar.panel import panel
 from forecasters.deepar.training import fit
+from forecasters.hosts import ALONE, Hosts, meeting
 from forecasters.series import Array, Series
 from loopcast.forecast import Configuration, Prediction
 
@@ -76,12 +77,18 @@ class DeepAR:
         (folder / MANIFEST).write_text(self.manifest.model_dump_json(by_alias=True, indent=1))
 
 
-def train(hyperparameters: DeepARHyperparameters, series: Sequence[Series]) -> DeepAR:
-    """A model fitted to `series`; the same series and seed give the same model. Raises `ClientError`."""
+def train(hyperparameters: DeepARHyperparameters, series: Sequence[Series], hosts: Hosts = ALONE) -> DeepAR:
+    """A model fitted to `series`; the same series, seed and number of hosts give the same model.
+
+    Raises `ClientError`.
+    """
     torch.manual_seed(hyperparameters.seed)
     shape = layout(hyperparameters, series)
     network = build(hyperparameters, shape)
-    fit(network, panel(hyperparameters, shape, series), hyperparameters)
+    if not hosts.leads:
+        torch.manual_seed(hyperparameters.seed + hosts.rank)  # the network is the same, the windows are not
+    with meeting(hosts):
+        fit(network, panel(hyperparameters, shape, series), hyperparameters, hosts)
     return DeepAR(Manifest(hyperparameters=hyperparameters, layout=shape), network)
 
 

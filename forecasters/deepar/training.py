@@ -14,31 +14,36 @@ from forecasters.contract import ClientError
 from forecasters.deepar.hyperparameters import DeepARHyperparameters
 from forecasters.deepar.lean_gluonts import DeepARModel
 from forecasters.deepar.panel import Panel
+from forecasters.hosts import Hosts
 
 MIN_BATCHES = 10
 """An epoch of the built-in algorithm sees one window of each series, but at least this many mini-batches."""
 GRADIENT_LIMIT = 10.0
 
 
-def fit(network: DeepARModel, panel: Panel, hyperparameters: DeepARHyperparameters) -> float:
+def fit(network: DeepARModel, panel: Panel, hyperparameters: DeepARHyperparameters, hosts: Hosts) -> float:
     """Leaves `network` with the weights of its best epoch, and returns that epoch's mean loss.
+
+    Hosts that fit together begin with the same network, and end with the same.
 
     Stops early after `early_stopping_patience` epochs without a lower loss. Raises `ClientError` where no series is
     long enough, or where the loss does not stay finite.
     """
     sampler = WindowSampler(panel, hyperparameters.mini_batch_size)
-    step = _Adam(network, hyperparameters.learning_rate)
+    step = _Adam(network, hyperparameters.learning_rate, hosts)
     best, best_epoch, weights = math.inf, 0, network.state_dict()
     for epoch in range(hyperparameters.epochs):
-        loss = _epoch(network, sampler, step)
-        _print_progress(epoch, loss, hyperparameters.epochs)
+        loss = _epoch(network, sampler, step, hosts)
+        if hosts.leads:
+            _print_progress(epoch, loss, hyperparameters.epochs)
         if loss < best:
             best, best_epoch, weights = loss, epoch, deepcopy(network.state_dict())
         if hyperparameters.early_stopping_patience and epoch - best_epoch >= hyperparameters.early_stopping_patience:
             print(f"Early stopping: no lower loss since epoch {best_epoch}", flush=True)
             break
     network.load_state_dict(weights)
-    print(f"#quality_metric: host=algo-1, train final_loss <loss>={best}", flush=True)
+    if hosts.leads:
+        print(f"#quality_metric: host=algo-1, train final_loss <loss>={best}", flush=True)
     return best
 
 
@@ -68,9 +73,10 @@ class WindowSampler:
 
 
 class _Adam:
-    """Adam over a network's parameters."""
+    """Adam over a network's parameters, with the gradient's mean over the hosts."""
 
-    def __init__(self, network: DeepARModel, learning_rate: float) -> None:
+    def __init__(self, network: DeepARModel, learning_rate: float, hosts: Hosts) -> None:
+        self._hosts = hosts
         self._parameters = list(network.parameters())
         self._learning_rate = learning_rate
         self._means = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -79,6 +85,7 @@ class _Adam:
 
     def __call__(self, loss: torch.Tensor) -> None:
         gradients = torch.autograd.grad(loss, self._parameters)
+        self._hosts.average(gradients)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         clip_grad_norm_(self._parameters, GRADIENT_LIMIT)
@@ -100,14 +107,17 @@ class _Adam:
             )
 
 
-def _epoch(network: DeepARModel, sampler: WindowSampler, step: _Adam) -> float:
+def _epoch(network: DeepARModel, sampler: WindowSampler, step: _Adam, hosts: Hosts) -> float:
+    """The mean loss over all batches of all hosts."""
     network.train()
     losses = []
     for batch in sampler:
         loss = network.loss(**batch).mean()
         step(loss)
         losses.append(loss.item())
-    mean: float = sum(losses) / len(losses)
+    total = torch.tensor([sum(losses) / len(losses)], dtype=torch.float64)
+    hosts.average([total])
+    mean = float(total)
     if not math.isfinite(mean):
         raise ClientError("the training loss is not finite: lower learning_rate or choose another likelihood")
     return mean

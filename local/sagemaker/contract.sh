@@ -25,6 +25,9 @@ if [ "$namespace" = private ]; then
         done
         mount --rbind "$folder/opt" /opt
     fi
+    if [ -f "$folder/etc-hosts" ]; then
+        mount --bind "$folder/etc-hosts" /etc/hosts
+    fi
 fi
 # SIGTERM goes to the whole process group: this shell outlives it to write down how the command ended.
 trap : TERM INT

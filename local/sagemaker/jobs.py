@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -165,16 +165,20 @@ class Job(ABC):
     def wait(self, program: Program | None) -> int:
         """Waits until the program ends, sends its log away meanwhile; its exit code. Raises `JobStopped` when it had
         to be stopped, `Closing` when the server stops."""
-        shipper = LogShipper(self.folder / "log", self.log_group, f"{self.name}/algo-1")
+        shippers = [LogShipper(path, self.log_group, f"{self.name}/{host}") for path, host in self.logs()]
         try:
             if program is not None:
-                self._watch(program, shipper)
+                self._watch(program, shippers)
         finally:
-            shipper.ship()
+            _ship(shippers)
         code = programs.exit_code(self.folder)
         return 137 if code is None else code  # without a code, the program was killed
 
-    def _watch(self, program: Program, shipper: LogShipper) -> None:
+    def logs(self) -> list[tuple[Path, str]]:
+        """The logs of the job's programs, with the host of each."""
+        return [(self.folder / "log", "algo-1")]
+
+    def _watch(self, program: Program, shippers: Sequence[LogShipper]) -> None:
         allowed = self.document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY)
         deadline = program.process.create_time() + allowed
         shipped = time.monotonic()
@@ -185,7 +189,7 @@ class Job(ABC):
                 program.stop(self.context.settings.grace_seconds)
                 raise JobStopped(timed_out=not self.stopping.is_set())
             if time.monotonic() > shipped + _LOG_SECONDS:
-                shipper.ship()
+                _ship(shippers)
                 shipped = time.monotonic()
 
     def _leave(self, program: Program) -> None:
@@ -194,6 +198,11 @@ class Job(ABC):
         (self.folder / "exit_code").unlink(missing_ok=True)
         self.change(lambda resource: resource.notes.update(attempts=0))
         raise Closing
+
+
+def _ship(shippers: Sequence[LogShipper]) -> None:
+    for shipper in shippers:
+        shipper.ship()
 
 
 JOBS: list[type[Job]] = []

@@ -69,12 +69,13 @@ def make_folder(folder: Path) -> Path:
     return base
 
 
-def start(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> Program:
-    """Starts `command` in `folder`, made by `make_folder`, with `environment` on top of ours."""
-    prefix = namespace_prefix()
+def start(folder: Path, command: Sequence[str], environment: Mapping[str, str], *, contained: bool = True) -> Program:
+    """Starts `command` in `folder`, made by `make_folder`, with `environment` on top of ours; with its own /opt/ml
+    when it is `contained`, as far as this machine allows."""
+    prefix = namespace_prefix() if contained else None
     base = BASE if prefix is not None else str(folder / "opt" / "ml")
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment, "SAGEMAKER_BASE_DIR": base}
-    arguments = [argument.replace(BASE, base) for argument in command]
+    arguments = [argument.replace(BASE, base) for argument in command] if contained else list(command)
     mode = "shared" if prefix is None else "private"
     line = [*(prefix or ()), "sh", str(CONTRACT), str(folder), mode, *arguments]
     # Not subprocess: a program is waited for by its process, whether we started it or a server before us did.

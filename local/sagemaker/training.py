@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any, ClassVar
 
-from local.sagemaker import programs, storage
+from local.sagemaker import hosts, programs, storage
 from local.sagemaker.context import Context, now
 from local.sagemaker.environment import training_environment
 from local.sagemaker.errors import ResourceLimitExceeded, ValidationException
@@ -24,6 +26,7 @@ KIND = Kind(
     taken="Training job names must be unique within an AWS account and region, "
     "and a training job with this name already exists ({arn})",
 )
+MOST_INSTANCES = 4
 _FAULTS = ("AlgorithmError: ", "ClientError: ", "InternalServerError: ")
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
@@ -48,12 +51,8 @@ def start_training_job(context: Context, request: Json, **fields: str) -> Json:
     algorithm = request.get("AlgorithmSpecification", {})
     if "TrainingImage" not in algorithm:
         raise ValidationException("AlgorithmSpecification.TrainingImage is missing: this SageMaker runs images only.")
-    resources = request.get("ResourceConfig", {})
-    if resources.get("InstanceCount", 1) > 1 or resources.get("InstanceGroups"):
-        raise ResourceLimitExceeded(
-            "The account-level service limit 'instances of a training job' is 1: all instances are this machine."
-        )
-    _check_channels(request.get("InputDataConfig", []))
+    _check_instances(request)
+    _check_channels(request.get("InputDataConfig", []), len(_hosts(request)))
     document = {
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [_transition("Starting")],
@@ -117,12 +116,17 @@ class TrainingJob(Job):
         self._upload()
         self.step()
 
+    def end(self, status: str, secondary: str | None = None, **fields: Any) -> None:
+        super().end(status, secondary, **fields)
+        for base in hosts.other_bases(self.folder, _hosts(self.document)):
+            shutil.rmtree(base, ignore_errors=True)
+
     def enter(self, status: str) -> None:
         """Moves to a secondary status."""
         self.change(lambda resource: _enter(resource.document, status))
 
     def _launch(self) -> Program:
-        """From nothing to a running program."""
+        """From nothing to a running program, which with several hosts runs theirs."""
         document = self.document
         image = find_image(self.context.settings.images, document["AlgorithmSpecification"]["TrainingImage"])
         self.enter("Downloading")
@@ -131,18 +135,23 @@ class TrainingJob(Job):
         self.enter("Training")
         self.set(TrainingStartTime=now())
         environment = training_environment(document, programs.base_directory(self.folder), image.python)
-        return programs.start(self.folder, _command(document, image), environment)
+        command, names = _command(document, image), _hosts(document)
+        if len(names) == 1:
+            return programs.start(self.folder, command, environment)
+        return programs.start(self.folder, hosts.command(self.folder, names, command), environment, contained=False)
 
     def _prepare(self, document: Json) -> None:
         base = programs.make_folder(self.folder)
-        for part in ("input/data", "input/config", "model", "output/data", "code", "checkpoints"):
-            (base / part).mkdir(parents=True)
-        for name, content in _configuration(document).items():
-            (base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
+        names = _hosts(document)
+        others = hosts.make_folders(self.folder, names)
+        for host, place in {hosts.LEADER: base, **others}.items():
+            _lay_out(place, _configuration(document, host))
         for channel in document.get("InputDataConfig", []):
             self.check()
             source = channel["DataSource"]["S3DataSource"]
             storage.download(source, base / "input" / "data" / channel["ChannelName"])
+        for place in others.values():
+            shutil.copytree(base / "input" / "data", place / "input" / "data", dirs_exist_ok=True)
         checkpoints = document.get("CheckpointConfig", {}).get("S3Uri")
         if checkpoints and any(storage.keys_under(checkpoints)):
             storage.download({"S3Uri": checkpoints}, base / "checkpoints")
@@ -150,6 +159,7 @@ class TrainingJob(Job):
     def _upload(self) -> None:
         """The model, what else the program leaves, and its checkpoints."""
         document = self.document
+        hosts.gather(self.folder, _hosts(document))
         uri = document["ModelArtifacts"]["S3ModelArtifacts"]
         if uri.endswith(".tar.gz"):
             storage.upload_archive(self.base / "model", self.folder / "opt" / "model.tar.gz", uri)
@@ -163,11 +173,17 @@ class TrainingJob(Job):
 
     def _reason(self, code: int) -> str:
         """What the program has written down, with whose fault it is: the built-in algorithms say so themselves."""
-        failure = self.base / "output" / "failure"
-        said = failure.read_text(errors="replace").strip() if failure.exists() else ""
+        bases = [self.base, *hosts.other_bases(self.folder, _hosts(self.document))]
+        failures = [file for base in bases if (file := base / "output" / "failure").exists()]
+        said = failures[0].read_text(errors="replace").strip() if failures else ""
         reason = said or "see the log for more information"
         prefix = "" if reason.startswith(_FAULTS) else "AlgorithmError: "
         return f"{prefix}{reason}, exit code: {code}"
+
+    def logs(self) -> list[tuple[Path, str]]:
+        """The log of each host."""
+        names = _hosts(self.document)[1:]
+        return [*super().logs(), *((hosts.folder_of(self.folder, name) / "log", name) for name in names)]
 
     def _keep_metrics(self) -> None:
         definitions = self.document["AlgorithmSpecification"]["MetricDefinitions"]
@@ -210,11 +226,23 @@ def _command(document: Json, image: Image) -> list[str]:
     return [*image.command("train"), *arguments]
 
 
-def _configuration(document: Json) -> dict[str, Any]:
-    """The files of /opt/ml/input/config, by their names without `.json`."""
+def _hosts(document: Json) -> list[str]:
+    return hosts.names_of(document.get("ResourceConfig", {}).get("InstanceCount", 1))
+
+
+def _lay_out(base: Path, configuration: Json) -> None:
+    """The folders and the configuration that a program finds below `base`."""
+    for part in ("input/data", "input/config", "model", "output/data", "code", "checkpoints"):
+        (base / part).mkdir(parents=True)
+    for name, content in configuration.items():
+        (base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
+
+
+def _configuration(document: Json, host: str) -> dict[str, Any]:
+    """The files of /opt/ml/input/config of a host, by their names without `.json`."""
     kind = document.get("ResourceConfig", {}).get("InstanceType", "local")
-    host = "algo-1"
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": [host]}
+    names = _hosts(document)
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": names}
     checkpoint = document.get("CheckpointConfig")
     return {
         "hyperparameters": document.get("HyperParameters", {}),
@@ -222,7 +250,7 @@ def _configuration(document: Json) -> dict[str, Any]:
             "current_host": host,
             "current_instance_type": kind,
             "current_group_name": "homogeneousCluster",
-            "hosts": [host],
+            "hosts": names,
             "instance_groups": [group],
             "network_interface_name": "lo",
         },
@@ -239,13 +267,30 @@ def _configuration(document: Json) -> dict[str, Any]:
     }
 
 
-def _check_channels(channels: list[Json]) -> None:
+def _check_instances(request: Json) -> None:
+    """Raises `ResourceLimitExceeded` for what this machine can't be: all instances are programs on it."""
+    resources = request.get("ResourceConfig", {})
+    count = resources.get("InstanceCount", 1)
+    if count > MOST_INSTANCES or resources.get("InstanceGroups"):
+        raise ResourceLimitExceeded(
+            f"The account-level service limit 'instances of a training job' is {MOST_INSTANCES}, in one group: "
+            "all instances are this machine."
+        )
+    if count > 1 and programs.namespace_prefix() is None:
+        raise ResourceLimitExceeded("This machine gives programs no mount namespaces: train on 1 instance.")
+
+
+def _check_channels(channels: list[Json], count: int) -> None:
     for channel in channels:
         source = channel["DataSource"].get("S3DataSource", {})
         if source.get("S3DataType") not in ("S3Prefix", "ManifestFile"):
             raise ValidationException(
                 f"The channel {channel['ChannelName']} has no S3DataSource of S3DataType S3Prefix or ManifestFile: "
                 "this SageMaker reads nothing else."
+            )
+        if source.get("S3DataDistributionType") == "ShardedByS3Key" and count > 1:
+            raise ValidationException(
+                f"The channel {channel['ChannelName']} can't be sharded here: use FullyReplicated."
             )
         if channel.get("InputMode") == "Pipe":
             raise ValidationException(f"The channel {channel['ChannelName']} can't be a pipe here: use InputMode File.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from loopcast.metrics import mean_weighted_quantile_loss
+from tests.conftest import free_port
 from tests.forecasters.conftest import PYTHON, ROOT, Endpoint, Job, series
 
 HORIZON = 12
@@ -228,6 +231,34 @@ def test_a_wrong_hyperparameter_fails_the_job_in_the_algorithms_words(deepar: Jo
 def test_a_job_without_a_train_channel_fails(deepar: Job) -> None:
     assert deepar.train(**SMALL, epochs=1).returncode == 1
     assert deepar.failure.startswith("ClientError: the train channel has no data")
+
+
+def on_host(job: Job, hosts: list[str], number: int, port: int) -> subprocess.Popen[str]:
+    """Trains on one of the hosts."""
+    job.channel("train", series(WAVE))
+    config = job.base / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "hyperparameters.json").write_text(json.dumps({key: str(v) for key, v in {**SMALL, "epochs": 2}.items()}))
+    (config / "resourceconfig.json").write_text(json.dumps({"hosts": hosts, "current_host": hosts[number]}))
+    environment = os.environ | {"SAGEMAKER_BASE_DIR": str(job.base), "MASTER_PORT": str(port)}
+    return subprocess.Popen(
+        [str(PYTHON), "-W", "error", "-m", job.module, "train"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_hosts_train_one_model_together_and_the_first_writes_it(tmp_path: Path) -> None:
+    hosts, port = ["127.0.0.1", "127.0.0.2"], free_port()
+    jobs = [Job("forecasters.deepar", tmp_path / host) for host in hosts]
+    programs = [on_host(job, hosts, number, port) for number, job in enumerate(jobs)]
+    said = [program.communicate(timeout=120)[0] for program in programs]
+    assert [program.returncode for program in programs] == [0, 0]
+    assert "train final_loss" in said[0]
+    assert "train final_loss" not in said[1]
+    assert jobs[0].manifest["hyperparameters"]["epochs"] == 2
+    assert not (jobs[1].base / "model").exists()
+    alone = Job("forecasters.deepar", tmp_path / "alone")
+    alone.channel("train", series(WAVE))
+    assert alone.train(**SMALL, epochs=2).stdout != said[0]  # the others' windows have counted
 
 
 # One process for all of these: importing torch takes longer than each.

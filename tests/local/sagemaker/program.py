@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +42,10 @@ def _do(what: str) -> None:
         "wait-for-file": _wait_for_file,
         "ignore-sigterm": _ignore_sigterm,
         "leave-child": lambda: os.fork() or time.sleep(600),
+        "meet": _meet,
+        "fail-on-second": lambda: (
+            _fail("ClientError: the second is bad", 3) if _host() == "algo-2" else time.sleep(600)
+        ),
     }
     deeds[what]()
 
@@ -53,6 +58,30 @@ def _fail(reason: str, code: int) -> None:
 def _checkpoint() -> None:
     with (BASE / "checkpoints" / "steps.txt").open("a") as file:
         file.write("a step\n")
+
+
+def _host() -> str:
+    return str(json.loads((BASE / "input/config/resourceconfig.json").read_text())["current_host"])
+
+
+def _meet() -> None:
+    """The first host listens, the others come: each leaves a file that names it, and what it has heard."""
+    address = ("algo-1", int(os.environ["MEETING_PORT"]))
+    if _host() == "algo-1":
+        with socket.create_server(address) as server:
+            heard = server.accept()[0].recv(100).decode()
+    else:
+        heard = os.environ["SM_CURRENT_HOST"]
+        _connect(address).sendall(heard.encode())
+    (BASE / "model" / f"{_host()}.txt").write_text(heard)
+
+
+def _connect(address: tuple[str, int]) -> socket.socket:
+    while True:
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            time.sleep(0.02)
 
 
 def _wait_for_file() -> None:

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from loopcast import aws as kernel
+from tests.conftest import free_port
 from tests.local.sagemaker.conftest import (
     BUCKET,
     STEP_SECONDS,
@@ -205,3 +206,51 @@ def _processes_of(name: str) -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+def resources(count: int) -> dict[str, Any]:
+    return {"InstanceType": "ml.m5.large", "InstanceCount": count, "VolumeSizeInGB": 10}
+
+
+def test_the_hosts_of_a_job_find_each_other_by_name(sagemaker_client: Any, name: str) -> None:
+    uri = put(f"{name}/x.json", "1")
+    job = trained(
+        sagemaker_client,
+        name,
+        ResourceConfig=resources(2),
+        InputDataConfig=[channel("train", uri)],
+        HyperParameters={"do": "meet"},
+        Environment={"MEETING_PORT": str(free_port())},
+    )
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    model = unpacked(job["ModelArtifacts"]["S3ModelArtifacts"])
+    assert (model["algo-1.txt"], model["algo-2.txt"]) == (b"algo-2", b"algo-2")
+    files = saw(job)["files"]
+    assert json.loads(files["input/config/resourceconfig.json"])["hosts"] == ["algo-1", "algo-2"]
+    assert json.loads(saw(job)["environment"]["SM_HOSTS"]) == ["algo-1", "algo-2"]
+    assert files["input/data/train/x.json"] == "1"
+
+
+def test_a_host_that_fails_fails_the_job_and_stops_the_others(sagemaker_client: Any, name: str) -> None:
+    job = trained(sagemaker_client, name, ResourceConfig=resources(2), HyperParameters={"do": "fail-on-second"})
+    assert job["FailureReason"] == "ClientError: the second is bad, exit code: 3"
+    assert not [
+        process for process in psutil.process_iter(["cmdline"]) if name in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def test_a_stopped_job_leaves_no_host(sagemaker_client: Any, name: str) -> None:
+    sagemaker_client.create_training_job(
+        **training_job(name, ResourceConfig=resources(2), HyperParameters={"do": "sleep"})
+    )
+    wait_until(lambda: sagemaker_client.describe_training_job(TrainingJobName=name)["SecondaryStatus"] == "Training")
+    sagemaker_client.stop_training_job(TrainingJobName=name)
+    assert ended(sagemaker_client, "training", name)["TrainingJobStatus"] == "Stopped"
+    assert not [
+        process for process in psutil.process_iter(["cmdline"]) if name in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def test_more_instances_than_this_machine_can_be_are_refused(sagemaker_client: Any, name: str) -> None:
+    with pytest.raises(ClientError, match="is 4, in one group"):
+        sagemaker_client.create_training_job(**training_job(name, ResourceConfig=resources(5)))
