@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from operators.models import Moment, Status, iso
 from operators.release_spec import STAGES, ReleaseSpec
 from operators.retraining import ALARM
 from operators.runs import (
+    Anchor,
     Decision,
     LastRun,
     Launch,
     Run,
     RunState,
-    Since,
+    anchored,
     back_off,
-    behind_since,
     failures,
     in_hand,
     last_run,
+    on_clock,
 )
 
 _AWAY = {"", "Deleting", "Failed"}
@@ -79,7 +80,7 @@ class ReleaseStatus(Status):
     state: str = ""
     reason: str = ""
     message: str = ""
-    behind_since: Moment | None = None
+    anchor: Anchor | None = None
     staging: StageStatus = StageStatus()
     production: StageStatus = StageStatus()
     approved_version: int | None = None
@@ -96,10 +97,6 @@ class World:
     status: ReleaseStatus
     seen: ReleaseObserved
 
-    @property
-    def since(self) -> Since:
-        return Since(self.seen.now, self.status.behind_since)
-
     def stage(self, name: str) -> StageStatus:
         return self.status.production if name == "production" else self.status.staging
 
@@ -107,12 +104,15 @@ class World:
         return [name for name in self.spec.alarms(stage) if self.seen.alarms.get(name) == ALARM]
 
     def in_service_for(self, stage: str) -> timedelta:
-        return self.since.elapsed(self.stage(stage).since or self.seen.now)
+        return self.seen.now - (self.stage(stage).since or self.seen.now)
 
 
 def decide(spec: ReleaseSpec, status: ReleaseStatus, observed: ReleaseObserved) -> tuple[Decision, ReleaseStatus]:
     """What to do now, and the status that says so."""
-    world = World(spec, _remembered(spec, status, observed), observed)
+    anchor = anchored(status.anchor, observed.runs, observed.now)
+    observed = replace(observed, runs=on_clock(observed.runs, observed.now, anchor))
+    status = _remembered(spec, status, observed)
+    world = World(spec, status.model_copy(update={"anchor": anchor}), observed)
     wishes = {stage: _wish(world, stage) for stage in STAGES}
     decision = _decision(world, wishes)
     stages = {stage: world.stage(stage).model_copy(update={"message": wish.message}) for stage, wish in wishes.items()}
@@ -134,7 +134,6 @@ def _remembered(spec: ReleaseSpec, status: ReleaseStatus, seen: ReleaseObserved)
     changed = status.last_run is not None and status.approved_version != approved
     status = status.model_copy(
         update={
-            "behind_since": behind_since(seen.now, status.behind_since, seen.runs),
             "approved_version": approved,
             "forgiven": newest if changed else min(status.forgiven, newest),
             "last_run": last_run(seen.runs),
@@ -151,6 +150,7 @@ def _stage_status(world: World, stage: str) -> StageStatus:
         return before
     same = before.version == served.version
     since = _deployed(world.seen.runs, stage, served.version) or (before.since if same else None) or world.seen.now
+    since = min(since, world.seen.now)
     known = all(name in world.seen.alarms for name in world.spec.alarms(stage))
     quiet = before.quiet_since if same and since == before.since else None
     if quiet is None and known and not world.standing(stage):
@@ -279,7 +279,7 @@ def _unproved(world: World, target: int) -> Wish | None:
         return Wish("NotInStaging", f"Version {target} is not what staging serves.")
     least = max(world.spec.staging.bake_time, rule.min_time_in_staging if rule else timedelta(0))
     if world.in_service_for("staging") < least:
-        ends = world.since.until(world.status.staging.since or world.seen.now, least)
+        ends = (world.status.staging.since or world.seen.now) + least
         return Wish("Baking", f"Version {target} bakes in staging until {iso(ends)}.")
     if standing := world.standing("staging"):
         return Wish("StagingAlarm", f"The alarm {standing[0]} stands against version {target} in staging.")
@@ -319,10 +319,10 @@ def _waited_out(world: World, wish: Wish) -> Wish:
         return wish
     retry, ended = world.spec.retry, same[-1].finished_at or same[-1].launched_at
     pause = back_off(retry.backoff, retry.maximum, retry.jitter, same[-1], failed)
-    if world.since.elapsed(ended) >= pause:
+    if world.seen.now >= ended + pause:
         return wish
-    again = iso(world.since.until(ended, pause))
-    return Wish("BackingOff", f"{wish.message} It has failed {failed} times: it is tried again {again}.")
+    times = "once" if failed == 1 else f"{failed} times"
+    return Wish("BackingOff", f"{wish.message} It has failed {times}: it is tried again {iso(ended + pause)}.")
 
 
 def _same(run: Run, launch: Launch) -> bool:
@@ -333,7 +333,7 @@ def _decision(world: World, wishes: Mapping[str, Wish]) -> Decision:
     spec, runs = world.spec, world.seen.runs
     if spec.suspend:
         return Decision("Suspended", "The policy is suspended: nothing is launched.")
-    if unfinished := in_hand(runs, world.since, spec.run_timeout, spec.dry_run):
+    if unfinished := in_hand(runs, world.seen.now, spec.run_timeout, spec.dry_run):
         return unfinished
     if running := [run for run in runs if not run.state.over]:
         return Decision("RunInProgress", f"{running[-1].id} is running.")

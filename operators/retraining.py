@@ -7,7 +7,7 @@ can be found out again, so that one that is lost or old neither stops launches n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cronsim import CronSim
@@ -16,19 +16,21 @@ from operators.durations import format_duration
 from operators.models import Moment, Status, iso
 from operators.retraining_spec import MetricTrigger, RetrainingSpec, Schedule
 from operators.runs import (
+    Anchor,
     Decision,
     LastRun,
     Launch,
     Run,
-    Since,
+    anchored,
     back_off,
-    behind_since,
     failures,
     in_hand,
     last_run,
+    on_clock,
 )
 
 ALARM, OK = "ALARM", "OK"
+TUNING = "TuningFirst"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class RetrainingStatus(Status):
     reason: str = ""
     message: str = ""
     since: Moment | None = None
-    behind_since: Moment | None = None
+    anchor: Anchor | None = None
     breaching: bool = False
     handled_request: str = ""
     digest: str = ""
@@ -90,6 +92,7 @@ class Held:
 def decide(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) -> tuple[Decision, RetrainingStatus]:
     """What to do now, and the status that says so."""
     status = _remembered(spec, status, observed)
+    observed = replace(observed, runs=on_clock(observed.runs, observed.now, status.anchor))
     trigger = _trigger(spec, status, observed)
     held = _held(spec, status, observed, trigger) if trigger else None
     decision = _decision(spec, status, observed, trigger, held)
@@ -112,7 +115,7 @@ def _remembered(spec: RetrainingSpec, status: RetrainingStatus, observed: Observ
         update={
             "alarm": _alarm(spec, status, observed),
             "since": min(status.since or observed.now, observed.now),
-            "behind_since": behind_since(observed.now, status.behind_since, observed.runs),
+            "anchor": anchored(status.anchor, observed.runs, observed.now),
             "breaching": breaching(spec.triggers.metric, status.breaching, observed.datapoints, observed.threshold),
             "handled_request": (newest.request if newest else "") or status.handled_request,
             "digest": status.digest or observed.digest,
@@ -180,7 +183,7 @@ def _metric_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: Ob
 
 def _settled(runs: Sequence[Run]) -> Run | None:
     """The newest retraining that has not failed."""
-    return next((run for run in reversed(runs) if not run.state.failed and run.trigger != "TuningFirst"), None)
+    return next((run for run in reversed(runs) if not run.state.failed and run.trigger != TUNING), None)
 
 
 def _code_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) -> Trigger | None:
@@ -197,16 +200,15 @@ def _schedule_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: 
         return None
     run = _settled(observed.runs)
     base = run.launched_at if run else status.since
-    if not _due(schedule, base, Since(observed.now, status.behind_since)):
+    if not _due(schedule, base, observed.now):
         return None
     return Trigger("ScheduleDue", f"The schedule says so: the newest retraining is of {iso(base)}.")
 
 
-def _due(schedule: Schedule, base: datetime, since: Since) -> bool:
-    elapsed = since.elapsed(base)
+def _due(schedule: Schedule, base: datetime, now: datetime) -> bool:
     if schedule.every is not None:
-        return elapsed >= schedule.every
-    return next(CronSim(schedule.cron or "", since.now - elapsed)) <= since.now
+        return now - base >= schedule.every
+    return next(CronSim(schedule.cron or "", base)) <= now
 
 
 def _data_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) -> Trigger | None:
@@ -214,7 +216,7 @@ def _data_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: Obse
     if wanted is None or observed.data_end is None or status.since is None:
         return None
     known = [moment for moment in (observed.trained_until, run.launched_at if run else None) if moment is not None]
-    new = Since(observed.data_end, status.behind_since).elapsed(max(known, default=status.since))
+    new = observed.data_end - max(known, default=status.since)
     if new < wanted:
         return None
     return Trigger("NewData", f"There are {format_duration(new)} of data that the newest model has not seen.")
@@ -228,27 +230,24 @@ def _held(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed, tr
         return Held("RunInProgress", f"{trigger.message} It waits for the running {names}.")
     if trigger.name == "ManualRequest":
         return None
-    return _waits(spec, Since(observed.now, status.behind_since), observed.runs, trigger) or _quiet(
-        spec, observed.now, trigger
-    )
+    return _waits(spec, observed, trigger) or _quiet(spec, observed.now, trigger)
 
 
-def _waits(spec: RetrainingSpec, since: Since, runs: Sequence[Run], trigger: Trigger) -> Held | None:
+def _waits(spec: RetrainingSpec, observed: Observed, trigger: Trigger) -> Held | None:
     """The cool-down after the newest retraining, and the back-off after failed ones."""
-    newest = next((run for run in reversed(runs) if run.trigger != "TuningFirst"), None)
-    if newest is None:
+    runs = [run for run in observed.runs if run.trigger != TUNING]
+    if not runs:
         return None
-    if since.elapsed(newest.launched_at) < spec.cooldown:
-        until = since.until(newest.launched_at, spec.cooldown)
+    newest, failed = runs[-1], failures(runs)
+    until = newest.launched_at + spec.cooldown
+    if observed.now < until:
         return Held("CoolingDown", f"{trigger.message} The cool-down after {newest.name} ends {iso(until)}.", until)
-    failed = failures([run for run in runs if run.trigger != "TuningFirst"])
     if not failed:
         return None
     pause = back_off(spec.retry.backoff, spec.retry.maximum, spec.retry.jitter, newest, failed)
-    ended = newest.finished_at or newest.launched_at
-    if since.elapsed(ended) >= pause:
+    until = (newest.finished_at or newest.launched_at) + pause
+    if observed.now >= until:
         return None
-    until = since.until(ended, pause)
     return Held("BackingOff", f"{trigger.message} {_failed(failed)}: the next one may begin {iso(until)}.", until)
 
 
@@ -272,8 +271,7 @@ def _decision(
         return Decision("Suspended", "The policy is suspended: nothing is launched.")
     if spec.dry_run and trigger and not held:
         return Decision("DryRun", f"{trigger.message} A retraining would be launched, but this is a dry run.")
-    since = Since(observed.now, status.behind_since)
-    if unfinished := in_hand(observed.runs, since, spec.run_timeout, spec.dry_run):
+    if unfinished := in_hand(observed.runs, observed.now, spec.run_timeout, spec.dry_run):
         return unfinished
     if trigger is None:
         return _idle(spec, status, observed)
@@ -292,7 +290,7 @@ def _idle(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) ->
 def _launch(spec: RetrainingSpec, observed: Observed, trigger: Trigger, status: RetrainingStatus) -> Decision:
     request = observed.request if trigger.name == "ManualRequest" else status.handled_request
     if tuning := _tuning(spec, status, observed, trigger):
-        return Decision("TuningFirst", tuning.message, launch=tuning)
+        return Decision(TUNING, tuning.message, launch=tuning)
     launch = Launch(
         pipeline=spec.pipeline.name,
         trigger=trigger.name,
@@ -309,9 +307,8 @@ def _tuning(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed, 
     tuning, loss, baseline = spec.tuning, observed.loss, observed.baseline_loss
     if not tuning.when_worse_than_baseline or loss is None or baseline is None or not loss > baseline:
         return None
-    newest = next((run for run in reversed(observed.runs) if run.trigger == "TuningFirst"), None)
-    since = Since(observed.now, status.behind_since)
-    if newest is not None and since.elapsed(newest.launched_at) < tuning.cooldown:
+    newest = next((run for run in reversed(observed.runs) if run.trigger == TUNING), None)
+    if newest is not None and observed.now - newest.launched_at < tuning.cooldown:
         return None
     message = (
         f"{trigger.message} The loss of {loss:.4g} is above the best baseline's {baseline:.4g}: "
@@ -319,7 +316,7 @@ def _tuning(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed, 
     )
     return Launch(
         pipeline=tuning.pipeline,
-        trigger="TuningFirst",
+        trigger=TUNING,
         message=message,
         arguments=tuning.arguments,
         request=status.handled_request,

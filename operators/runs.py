@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -35,6 +35,8 @@ class RunState(StrEnum):
 class Run:
     """Launch number `sequence` (from 1) of a policy. Moments are event time.
 
+    `reason` says why it was launched, `message` how it ended badly, `handle` is what it is known by where it runs and
+    `attempts` how often that place could not be reached.
     `request` is the manual request that was the newest handled one when this was launched, `digest` that of the
     compiled pipeline; `tags` are what a policy wants to know again, for example the version that was deployed.
     `free` says that nobody else is about to carry a claimed launch out.
@@ -49,6 +51,9 @@ class Run:
     request: str = ""
     digest: str = ""
     id: str = ""
+    handle: str = ""
+    attempts: int = 0
+    reason: str = ""
     message: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -111,38 +116,43 @@ def last_run(runs: Sequence[Run]) -> LastRun | None:
     )
 
 
-@dataclass(frozen=True)
-class Since:
-    """How long ago a moment was, on a clock that may have gone back.
+class Anchor(Status):
+    """The earliest that a clock which had gone back has shown since launch `sequence`, the newest."""
 
-    A moment that lies ahead of `now` counts from `behind_since`, when that was first seen: what waits for a time to
-    pass waits once more at most, and not until the clock is where it was.
-    """
-
-    now: datetime
-    behind_since: datetime | None
-
-    def elapsed(self, moment: datetime) -> timedelta:
-        start = moment if moment <= self.now else min(self.behind_since or self.now, self.now)
-        return self.now - start
-
-    def until(self, moment: datetime, length: timedelta) -> datetime:
-        """When `length` will have passed since `moment`."""
-        return self.now + max(timedelta(0), length - self.elapsed(moment))
+    sequence: int
+    since: Moment
 
 
-def behind_since(now: datetime, before: datetime | None, runs: Sequence[Run]) -> datetime | None:
-    """Since when the clock has been behind moments of known launches; None when it is not."""
-    known = [moment for run in runs for moment in (run.launched_at, run.finished_at) if moment is not None]
-    if all(moment <= now for moment in known):
+def anchored(before: Anchor | None, runs: Sequence[Run], now: datetime) -> Anchor | None:
+    """The anchor at `now`; None while the clock has not been seen behind the newest launch."""
+    if not runs:
         return None
-    return min(before, now) if before is not None else now
+    newest = runs[-1]
+    if before is not None and before.sequence == newest.sequence:
+        return Anchor(sequence=newest.sequence, since=min(before.since, now))
+    behind = newest.launched_at > now or (newest.finished_at or now) > now
+    return Anchor(sequence=newest.sequence, since=now) if behind else None
 
 
-def in_hand(runs: Sequence[Run], since: Since, limit: timedelta, dry_run: bool) -> Decision | None:
+def on_clock(runs: Sequence[Run], now: datetime, anchor: Anchor | None) -> list[Run]:
+    """The runs with no moment ahead of `now`, in the order in which they were launched.
+
+    When the clock has gone back, what waits for a time to pass since a launch waits once more at most, and not until
+    the clock is where it was.
+    """
+    moved: list[Run] = []
+    limit = min(now, anchor.since) if anchor else now
+    for run in reversed(runs):
+        ended = run.finished_at if run.finished_at is None or run.finished_at <= now else limit
+        limit = min(limit, run.launched_at)
+        moved.append(replace(run, launched_at=limit, finished_at=ended))
+    return moved[::-1]
+
+
+def in_hand(runs: Sequence[Run], now: datetime, limit: timedelta, dry_run: bool) -> Decision | None:
     """What earlier launches need first: one that takes longer than `limit` is cancelled, and one that was claimed and
     may not have happened is launched."""
-    if stale := [run for run in runs if run.state is RunState.RUNNING and since.elapsed(run.launched_at) > limit]:
+    if stale := [run for run in runs if run.state is RunState.RUNNING and now - run.launched_at > limit]:
         names = ", ".join(run.name for run in stale)
         return Decision("TimedOut", f"Cancelling {names}, which took more than {format_duration(limit)}.", cancel=stale)
     claimed = next((run for run in runs if run.state is RunState.CLAIMED and run.free), None)

@@ -1,0 +1,1 @@
+"""Where pipelines run: as processes of this machine, or in Kubeflow Pipelines."""
