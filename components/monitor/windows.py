@@ -30,6 +30,7 @@ def serves_since(end: datetime, seconds_in_service: float, speed: float, trained
 
     Event time has gone on at most `speed` times as fast as the wall, and the newest minute ends at `end`; a model that
     was trained on data until `trained_until` can't have served before. Both bounds are early, so that the later holds.
+    A service of more than `REACH` is as good as one of `REACH`.
     """
-    since = end - timedelta(seconds=max(0.0, seconds_in_service) * speed)
+    since = end - timedelta(seconds=min(max(0.0, seconds_in_service) * speed, REACH.total_seconds()))
     return max(since, trained_until) if trained_until else since

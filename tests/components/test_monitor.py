@@ -71,6 +71,7 @@ def test_what_a_model_was_trained_on_was_not_served_by_it() -> None:
     assert serves_since(at(60), 600, 1.0, None) == at(50)
     assert serves_since(at(60), 60, 10.0, None) == at(50)
     assert serves_since(at(60), 600, 60.0, at(20)) == at(20)
+    assert serves_since(at(60), 1e9, 1e9, None) == at(60) - REACH
 
 
 def window(start: datetime, actual: list[float], low: float, middle: float, high: float) -> Window:
