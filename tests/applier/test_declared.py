@@ -17,6 +17,7 @@ from applier.__main__ import DEFAULT_PATH
 from applier.kinds.core import model
 from applier.manifest import placeholders, read_manifests
 from applier.resources import Place, Resource, resources_of
+from components.monitor_constraints.images import analyzer_image
 from components.train.hyperparameters import deepar_defaults
 from components.train.images import deepar_image, own_image
 from loopcast.clock import Clock
@@ -26,10 +27,23 @@ from loopcast.names import Names
 from tests.applier.conftest import ACCOUNT, DEFAULT_FEED, REGION, Stack
 
 NAMES = Names("bitcoin-fees", ACCOUNT)
-PARTS = ("poller", "deduplicator", "feature-writer", "repairer", "flink", "firehose", "sagemaker", "pipelines")
+PARTS = (
+    "poller",
+    "deduplicator",
+    "feature-writer",
+    "repairer",
+    "flink",
+    "firehose",
+    "sagemaker",
+    "pipelines",
+    "operator",
+)
 STAGES = ("staging", "production")
 METRIC_ALARMS = ("quantile-loss", "missing-minutes", "feature-drift", "monitor-silent")
 SPREAD_OVER_THE_ACCOUNT = {
+    "cloudwatch:DescribeAlarmHistory",
+    "cloudwatch:DescribeAlarms",  # one that is scoped answers nothing of composite alarms
+    "cloudwatch:GetMetricData",
     "cloudwatch:PutMetricData",  # has no resources; a condition names the namespace
     "ecr:GetAuthorizationToken",
     "sagemaker:ListEndpoints",
@@ -192,6 +206,25 @@ def test_alarms_are_valid_on_cloudwatch_at_any_speed(
         assert period * periods <= (604_800 if period >= 3600 else 86_400)
 
 
+def test_the_dashboard_shows_every_alarm_and_every_metric_that_one_watches(declared: list[Resource]) -> None:
+    (dashboard,) = named(declared, "Dashboard").values()
+    widgets = json.loads(dashboard.spec["DashboardBody"])["widgets"]
+    alarms = {**named(declared, "MetricAlarm"), **named(declared, "CompositeAlarm")}
+
+    (shown,) = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert {arn.rpartition(":")[2] for arn in shown} == set(alarms)
+
+    drawn = {
+        tuple(item for item in metric if isinstance(item, str))
+        for widget in widgets
+        if widget["type"] == "metric"
+        for metric in widget["properties"]["metrics"]
+    }
+    for alarm in named(declared, "MetricAlarm").values():
+        dimensions = [text for item in alarm.spec["Dimensions"] for text in (item["Name"], item["Value"])]
+        assert (alarm.spec["Namespace"], alarm.spec["MetricName"], *dimensions) in drawn
+
+
 def test_the_stream_of_events_has_the_feeds_shards(tmp_path: Path) -> None:
     feed = tmp_path / "feed.yaml"
     feed.write_text(DEFAULT_FEED.read_text().replace("shards: 1 ", "shards: 3 "))
@@ -237,7 +270,7 @@ def requests(resource: Resource) -> Iterator[tuple[Any, Any]]:
 def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part: str) -> None:
     role = named(declared, "Role")[NAMES.role(part)]
     own = re.compile(
-        r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$|:repository/forecasting-deepar$"
+        r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$|:repository/(forecasting-deepar|sagemaker-model-monitor-analyzer)$"
     )
 
     statements = [
@@ -254,8 +287,10 @@ def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part:
             assert own.search(resource) or set(actions) <= SPREAD_OVER_THE_ACCOUNT, statement
 
 
-@pytest.mark.parametrize("image", [own_image(NAMES, "empirical", "1"), deepar_image("us-east-1")])
-def test_sagemakers_role_pulls_the_images_that_training_names(declared: list[Resource], image: str) -> None:
+@pytest.mark.parametrize(
+    "image", [own_image(NAMES, "empirical", "1"), deepar_image("us-east-1"), f"{analyzer_image('us-east-1')}:latest"]
+)
+def test_sagemakers_role_pulls_the_images_that_its_jobs_name(declared: list[Resource], image: str) -> None:
     account, repository = re.fullmatch(r"(\d+)\.dkr\.ecr\.us-east-1\.amazonaws\.com/([^:]+):\w+", image).groups()  # type: ignore[union-attr]
     (document,) = named(declared, "Role")[NAMES.role("sagemaker")].spec["InlinePolicies"].values()
 
