@@ -55,7 +55,12 @@ def served_package(names: Names, stage: str) -> str | None:
     endpoint = describe_endpoint(names.endpoint(stage))
     if endpoint is None or endpoint["EndpointStatus"] != "InService":
         return None
-    model = aws.client("sagemaker").describe_model(ModelName=served_variant(endpoint)["ModelName"])
+    return model_package(served_variant(endpoint)["ModelName"])
+
+
+def model_package(model_name: str) -> str | None:
+    """The ARN of the model package that the model was made of; None when it was made of none, or is gone."""
+    model = absent_is_none(lambda: aws.client("sagemaker").describe_model(ModelName=model_name)) or {}
     containers = [model.get("PrimaryContainer"), *model.get("Containers", [])]
     return next((container.get("ModelPackageName") for container in containers if container), None)
 

@@ -15,8 +15,9 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from pipelines.build import build
 from pipelines.deploy import deploy
 from pipelines.monitor import monitor
+from pipelines.rollback import rollback
 
-PIPELINES = {"build": build, "deploy": deploy, "monitor": monitor}
+PIPELINES = {"build": build, "deploy": deploy, "monitor": monitor, "rollback": rollback}
 OUTPUT = Path("manifests/pipelines")
 _WAVE = "argocd.argoproj.io/sync-wave"
 

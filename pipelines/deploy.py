@@ -19,6 +19,9 @@ def deploy(
     model_package_arn: str,
     stage: str = "staging",
     instance_type: str = "ml.m5.large",
+    canary_percent: int = 10,
+    bake_seconds: float = 600.0,
+    alarms: str = "",
     max_seconds: int = 1800,
     poll_interval: float = 15.0,
 ) -> str:
@@ -30,7 +33,11 @@ def deploy(
         model_package_arn: the package; it must be approved, and for production be the one that staging serves.
         stage: staging or production.
         instance_type: of the endpoint.
-        max_seconds: the longest that the endpoint may take to come into service.
+        canary_percent: the share of production's requests that the new model gets first; 0 gives it all at once, as in
+            staging and in a first deployment.
+        bake_seconds: of event time, in which production's alarms are watched after each step of the shift.
+        alarms: with commas, the alarms that take the new model back meanwhile; '' are the stage's own.
+        max_seconds: the longest that the endpoint may take to come into service, beside that.
         poll_interval: seconds between two looks at the endpoint.
     """
     approved = step(check_approval(feed=feed, run_id=run_id, model_package_arn=model_package_arn, stage=stage))
@@ -41,6 +48,9 @@ def deploy(
             model=approved.output,
             stage=stage,
             instance_type=instance_type,
+            canary_percent=canary_percent,
+            bake_seconds=bake_seconds,
+            alarms=alarms,
             max_seconds=max_seconds,
             poll_seconds=poll_interval,
         )

@@ -1,34 +1,24 @@
-"""Puts a model behind the endpoint of a stage without downtime, and takes it away again when it fails."""
+"""Puts a model behind the endpoint of a stage without downtime: all at once, or a canary first."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from components.jobs import absent_is_none, short_name
+from components.deploy_endpoint import memory
+from components.deploy_endpoint.endpoint import NotServed, Waiting, await_config, delete, point, settled
+from components.deploy_endpoint.guardrails import Guardrails, states
+from components.deploy_endpoint.memory import config_name
+from components.jobs import short_name
 from components.models import create_model, describe_endpoint, tags
+from components.roll_back.roll_back import reject, take_back
 from components.run import Refused
 from loopcast import aws
-from loopcast.clock import Clock
 from loopcast.names import Names
 
 _log = logging.getLogger(__name__)
-_PREVIOUS = "loopcast:previous-config"
-_CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How long to wait for an endpoint, and how often to look."""
-
-    poll_seconds: float
-    limit_seconds: float
-    clock: Clock
 
 
 def package_model(names: Names, package: Mapping[str, Any]) -> str:
@@ -39,46 +29,72 @@ def package_model(names: Names, package: Mapping[str, Any]) -> str:
     return create_model(names, name, {"ModelPackageName": arn})
 
 
-def deploy(names: Names, stage: str, model: str, run_id: str, instance_type: str, waiting: Waiting) -> None:
-    """Makes the stage's endpoint serve `model`, and waits until it does.
+def deploy(
+    names: Names,
+    stage: str,
+    model: str,
+    run_id: str,
+    instance_type: str,
+    waiting: Waiting,
+    guardrails: Guardrails | None = None,
+) -> None:
+    """Makes the stage's endpoint serve `model`, and waits until it does; `guardrails` hold for an update.
 
     Nothing changes when it serves the model on that instance type already. Raises `Refused` when it does not come
-    into service; an update that fails leaves the endpoint as it was, a creation that fails leaves none.
+    into service, an alarm takes it back, or its answers are unsound: an update that fails leaves the endpoint as it
+    was, a creation that fails leaves none. A run whose model was taken back does not try again.
     """
-    endpoint = _settled(names.endpoint(stage), waiting)
-    if endpoint is not None and endpoint["EndpointStatus"] == "Failed":
-        _delete(names.endpoint(stage), waiting)  # it can't be updated, and has never served
-        endpoint = None
-    previous = endpoint["EndpointConfigName"] if endpoint else ""
+    rails, endpoint, config = guardrails or Guardrails(), names.endpoint(stage), config_name(names, stage, run_id)
+    faults = Faults(rails)
+    found = settled(endpoint, waiting, faults.look)  # an earlier attempt's deployment may still bake
+    if found is not None and found["EndpointStatus"] == "Failed":
+        delete(endpoint, waiting)  # it can't be updated, and has never served
+        found = None
     variant = _variant(model, instance_type)
-    if previous and _serves(previous, variant):
-        _log.info("%s serves %s already", names.endpoint(stage), model)
+    if found is not None and found["EndpointConfigName"] != config and _serves(found["EndpointConfigName"], variant):
+        _log.info("%s serves %s already", endpoint, model)
         return
-    config = _create_config(names, stage, variant, run_id, previous)
-    _point(names.endpoint(stage), config, exists=endpoint is not None)
-    _await_config(names.endpoint(stage), config, waiting)
+    _prepare(names, stage, variant, run_id, found)
+    point(endpoint, config, rails.deployment(waiting.limit_seconds) if found is not None else None)
+    try:
+        await_config(endpoint, config, waiting, faults.look)
+    except NotServed as error:
+        if describe_endpoint(endpoint) is not None:
+            _remember_failure(config, stage, str(error), is_model_s=bool(faults.found or _breached(rails)))
+        raise NotServed(" ".join([str(error), *faults.sentences])) from error
+    if faults.found:
+        done = take_back(names, stage, run_id, " ".join(faults.sentences), waiting)
+        raise Refused(f"{' '.join(faults.sentences)} So {done}.")
 
 
-def roll_back(names: Names, stage: str, run_id: str, waiting: Waiting) -> str:
-    """Takes back what `deploy` of the run `run_id` did to the stage's endpoint, and says so in a clause."""
-    name, config = names.endpoint(stage), config_name(names, stage, run_id)
-    endpoint = _settled(name, waiting)
-    if endpoint is None or endpoint["EndpointConfigName"] != config:
-        return "the endpoint was left as it is, because another run configured it"
-    previous = _previous_config(config)
-    if not previous:
-        _delete(name, waiting)
-        return "the endpoint was deleted, because it served nothing before"
-    _point(name, previous, exists=True)
-    _await_config(name, previous, waiting)
-    return "the endpoint serves what it served before"
+class Faults:
+    """What is wrong with the answers of an endpoint while it bakes; it is asked once in each step."""
 
+    def __init__(self, guardrails: Guardrails) -> None:
+        self.found: list[str] = []
+        self._guardrails = guardrails
+        self._seen: set[object] = set()
 
-def config_name(names: Names, stage: str, run_id: str) -> str:
-    return short_name(f"{names.endpoint(stage)}-{run_id}")
+    @property
+    def sentences(self) -> list[str]:
+        return [f"While it baked, its forecasts were unsound: {' and '.join(self.found)}."] if self.found else []
+
+    def look(self, described: Mapping[str, Any]) -> None:
+        """Asks the endpoint when its new variants have begun to bake since the last look."""
+        variants = described.get("PendingDeploymentSummary", {}).get("ProductionVariants", [])
+        began = {
+            status.get("StartTime")
+            for variant in variants
+            for status in variant.get("VariantStatus", [])
+            if status["Status"] == "Baking"
+        }
+        if began - self._seen:
+            self._seen |= began
+            self.found += self._guardrails.check(self._guardrails.asks)
 
 
 def _variant(model: str, instance_type: str) -> dict[str, Any]:
+    # Always the same name: SageMaker shifts traffic between variants of one name only.
     return {
         "VariantName": "AllTraffic",
         "ModelName": model,
@@ -89,25 +105,63 @@ def _variant(model: str, instance_type: str) -> dict[str, Any]:
 
 
 def _serves(config: str, variant: Mapping[str, Any]) -> bool:
-    described = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
-    return [{key: item.get(key) for key in variant} for item in described["ProductionVariants"]] == [variant]
+    described = memory.describe_config(config)
+    variants = described["ProductionVariants"] if described else []
+    return [{key: item.get(key) for key in variant} for item in variants] == [variant]
 
 
-def _create_config(names: Names, stage: str, variant: Mapping[str, Any], run_id: str, previous: str) -> str:
-    sagemaker, name = aws.client("sagemaker"), config_name(names, stage, run_id)
-    if absent_is_none(lambda: sagemaker.describe_endpoint_config(EndpointConfigName=name)) is None:
-        sagemaker.create_endpoint_config(
-            EndpointConfigName=name,
-            ProductionVariants=[variant],
-            DataCaptureConfig=_capture(names),
-            Tags=[*tags(names, run=run_id), *([{"Key": _PREVIOUS, "Value": previous}] if previous else [])],
-        )
-    elif not _serves(name, variant):
+def _prepare(
+    names: Names, stage: str, variant: Mapping[str, Any], run_id: str, endpoint: Mapping[str, Any] | None
+) -> None:
+    """Makes the run's configuration unless it is there. Raises `Refused` when it was for another model, or has been
+    taken back."""
+    name = config_name(names, stage, run_id)
+    config = memory.describe_config(name)
+    if config is None:
+        previous = str(endpoint["EndpointConfigName"]) if endpoint else ""
+        _create_config(names, name, variant, [*tags(names, run=run_id), *memory.remember(names, stage, previous)])
+        return
+    if not _serves(name, variant):
         raise Refused(f"The run {run_id} was for another model or instance type: deploy under another run's id.")
-    return name
+    reason = memory.recall(config).rolled_back or _taken_back(name, config, endpoint)
+    if reason:
+        _remember_failure(name, stage, reason, is_model_s=False)
+        raise Refused(f"The run {run_id} was rolled back: {reason.rstrip('.')}. Deploy under another run's id.")
 
 
-def _capture(names: Names) -> dict[str, Any]:
+def _taken_back(name: str, config: Mapping[str, Any], endpoint: Mapping[str, Any] | None) -> str:
+    """Why an earlier attempt, which did not come to remember it, failed to bring `config` into service."""
+    if endpoint is None or endpoint["EndpointConfigName"] == name:
+        return ""
+    since = endpoint["LastModifiedTime"] > config["CreationTime"]
+    return str(endpoint.get("FailureReason", "")) if since else ""
+
+
+def _remember_failure(config: str, stage: str, reason: str, *, is_model_s: bool) -> None:
+    """Makes the configuration remember its failure, and rejects the model package when the failure is the model's."""
+    described = memory.describe_config(config)
+    if described is None:
+        return
+    memory.mark_rolled_back(described, reason)
+    if is_model_s or "alarm" in reason.lower():
+        reject(described, f"rolled back from {stage}: {reason}")
+
+
+def _breached(guardrails: Guardrails) -> bool:
+    return "ALARM" in states(guardrails.alarms).values()
+
+
+def _create_config(names: Names, name: str, variant: Mapping[str, Any], known: list[dict[str, str]]) -> None:
+    aws.client("sagemaker").create_endpoint_config(
+        EndpointConfigName=name,
+        ProductionVariants=[variant],
+        DataCaptureConfig=capture(names),
+        Tags=known,
+    )
+
+
+def capture(names: Names) -> dict[str, Any]:
+    """The DataCaptureConfig of every endpoint: all requests and answers, as text."""
     return {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
@@ -115,51 +169,3 @@ def _capture(names: Names) -> dict[str, Any]:
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
     }
-
-
-def _previous_config(config: str) -> str:
-    sagemaker = aws.client("sagemaker")
-    arn = sagemaker.describe_endpoint_config(EndpointConfigName=config)["EndpointConfigArn"]
-    found = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
-    return str(found.get(_PREVIOUS, ""))
-
-
-def _point(endpoint: str, config: str, *, exists: bool) -> None:
-    sagemaker = aws.client("sagemaker")
-    if not exists:
-        sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-    elif sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"] != config:
-        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-
-
-def _await_config(endpoint: str, config: str, waiting: Waiting) -> None:
-    described = _settled(endpoint, waiting) or {"EndpointStatus": "deleted"}
-    status = described["EndpointStatus"]
-    if status == "InService" and described["EndpointConfigName"] == config:
-        return
-    if status == "Failed":
-        _delete(endpoint, waiting)
-    reason = str(described.get("FailureReason") or f"its status is {status}").rstrip(".")
-    raise Refused(f"The endpoint {endpoint} did not come into service with {config}: {reason}.")
-
-
-def _settled(endpoint: str, waiting: Waiting) -> dict[str, Any] | None:
-    """The endpoint's description once it changes no more; None when there is none."""
-    deadline = waiting.clock.monotonic() + waiting.limit_seconds
-    while True:
-        described = describe_endpoint(endpoint)
-        if described is None or described["EndpointStatus"] not in _CHANGING:
-            return described
-        if waiting.clock.monotonic() >= deadline:
-            status = described["EndpointStatus"]
-            raise Refused(f"{endpoint} is still {status} after {waiting.limit_seconds:.0f} s: start the step again.")
-        waiting.clock.sleep(waiting.poll_seconds)
-
-
-def _delete(endpoint: str, waiting: Waiting) -> None:
-    try:
-        aws.client("sagemaker").delete_endpoint(EndpointName=endpoint)
-    except ClientError:
-        if describe_endpoint(endpoint) is not None:
-            raise
-    _settled(endpoint, waiting)

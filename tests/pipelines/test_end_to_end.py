@@ -10,9 +10,11 @@ import pytest
 from components.backtest.backtest import backtest
 from components.check_approval.check_approval import approved_package
 from components.create_models.create_models import champion, create_models
-from components.deploy_endpoint.deploy_endpoint import Waiting, deploy, package_model, roll_back
+from components.deploy_endpoint.deploy_endpoint import deploy, package_model
+from components.deploy_endpoint.endpoint import Waiting
 from components.models import create_model, served_model, served_package
 from components.register.register import register
+from components.roll_back.roll_back import take_back
 from components.run import Refused, read_json
 from components.store_performance.store_performance import store_performance
 from components.train.train import Settings, train
@@ -238,9 +240,9 @@ def test_a_deployment_that_fails_its_check_is_rolled_back(
     other = create_model(stack.names, f"{stack.names.prefix}-other", container)
     deploy(stack.names, "staging", other, "r3", "ml.m5.large", WAITING)
     assert served_model(stack.names, "staging") == other
-    assert "serves what it served before" in roll_back(stack.names, "staging", "r3", WAITING)
+    assert "serves what it served before" in take_back(stack.names, "staging", "r3", "a test", WAITING)
     assert served_package(stack.names, "staging") == built["model_package_arn"]
-    assert "another run" in roll_back(stack.names, "staging", "r3", WAITING)
+    assert "another run" in take_back(stack.names, "staging", "r3", "a test", WAITING)
     with pytest.raises(Refused, match="The run r3 was for another model"):
         deploy(stack.names, "staging", f"{stack.names.prefix}-r1-train-empirical-1", "r3", "ml.m5.large", WAITING)
     assert served_package(stack.names, "staging") == built["model_package_arn"]
@@ -249,7 +251,7 @@ def test_a_deployment_that_fails_its_check_is_rolled_back(
 def test_a_first_deployment_that_is_rolled_back_leaves_no_endpoint(stack: Stack, built: dict[str, Any]) -> None:
     model = f"{stack.names.prefix}-r1-train-empirical-1"
     deploy(stack.names, "trial", model, "r4", "ml.m5.large", WAITING)
-    assert "deleted" in roll_back(stack.names, "trial", "r4", WAITING)
+    assert "deleted" in take_back(stack.names, "trial", "r4", "a test", WAITING)
     assert served_model(stack.names, "trial") is None
 
 
