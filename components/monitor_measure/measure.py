@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,9 +11,9 @@ from components.evaluate.scores import finite
 from components.monitor import cloudwatch
 from components.monitor.collected import Closed
 from components.monitor.measures import between, data_quality, missing_share, quality
-from components.monitor.state import State, read_or_none, take, write_history
+from components.monitor.state import State, take, write_history
 from components.parameters import number
-from components.run import Run
+from components.run import Run, read_json
 from loopcast import aws
 from loopcast.feed import Feed
 from loopcast.minute import SLOTS, WINDOW, iso_milliseconds, iso_minute
@@ -80,7 +79,7 @@ def _data(feed: Feed, closed: Closed, baseline: Mapping[str, Any] | None) -> dic
     since = between(minutes, (closed.start - minutes.start) // WINDOW, (closed.end - minutes.start) // WINDOW)
     found = {"missing": missing_share(since), "volume": None, "drift": None, "drift_of": None}
     if baseline is None:
-        _log.info("the model's package has no baseline.json: volume and drift are not measured")
+        _log.info("the model's package has no training baseline: volume and drift are not measured")
         return found
     return {
         **found,
@@ -89,10 +88,10 @@ def _data(feed: Feed, closed: Closed, baseline: Mapping[str, Any] | None) -> dic
 
 
 def read_baseline(package: str) -> dict[str, Any] | None:
-    """The file baseline.json beside the package's statistics; None where a package has none."""
+    """The training baseline of a model package; None where there is no package, or an older one without."""
     if not package:
         return None
-    described = aws.client("sagemaker").describe_model_package(ModelPackageName=package)
-    statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {}).get("S3Uri", "")
-    found = read_or_none(f"{statistics.rpartition('/')[0]}/baseline.json") if statistics else None
-    return dict(json.loads(found[0])) if found else None
+    metrics = aws.client("sagemaker").describe_model_package(ModelPackageName=package).get("ModelMetrics", {})
+    address = metrics.get("ModelDataQuality", {}).get("Statistics", {}).get("S3Uri")
+    found: dict[str, Any] | None = read_json(address) if address else None
+    return found

@@ -100,8 +100,11 @@ def known(server: None, tmp_path_factory: pytest.TempPathFactory) -> Known:
     return made
 
 
-def package(made: Known, name: str, **variables: str) -> str:
-    """A model package as a build registers it: with its metrics' files, and where its training data ends."""
+def package(made: Known, name: str, *, older: bool = False, **variables: str) -> str:
+    """A model package as a build registers it: with its metrics' files, and where its training data ends.
+
+    An `older` one has no training baseline.
+    """
     folder = made.stack.names.s3(f"models/{name}")
     limit = {"threshold": 12.0, "comparison_operator": "GreaterThanThreshold"}
     shares = {"edges": [value(TRAINED * tenth // 10) for tenth in range(1, 10)], "shares": [0.1] * 10}
@@ -110,7 +113,9 @@ def package(made: Known, name: str, **variables: str) -> str:
     write_json(f"{folder}/statistics.json", {})
     write_json(f"{folder}/constraints.json", {"version": 0.0, "regression_constraints": {"rmse": limit}})
     write_json(f"{folder}/baseline.json", {"minutes": TRAINED, "missing": 0.0, "metrics": metrics})
-    quality = {kind: {"ContentType": "application/json", "S3Uri": f"{folder}/{kind.lower()}.json"} for kind in KINDS}
+    files = {kind: {"ContentType": "application/json", "S3Uri": f"{folder}/{kind}.json"} for kind in KINDS}
+    quality = {"ModelQuality": {"Statistics": files["statistics"], "Constraints": files["constraints"]}}
+    data = {} if older else {"ModelDataQuality": {"Statistics": files["baseline"]}}
     container = {"Image": IMAGE, "Environment": variables}
     answer = clients.client("sagemaker").create_model_package(
         ModelPackageGroupName=made.stack.names.model_package_group,
@@ -120,13 +125,13 @@ def package(made: Known, name: str, **variables: str) -> str:
             "SupportedContentTypes": ["application/json"],
             "SupportedResponseMIMETypes": ["application/json"],
         },
-        ModelMetrics={"ModelQuality": quality},
+        ModelMetrics={**quality, **data},
         CustomerMetadataProperties={"data_end": iso_minute(made.moment(TRAINED))},
     )
     return str(answer["ModelPackageArn"])
 
 
-KINDS = ("Statistics", "Constraints")
+KINDS = ("statistics", "constraints", "baseline")
 
 
 def deploy(made: Known, stage: str, arn: str) -> None:
@@ -321,8 +326,7 @@ def test_of_two_first_runs_one_takes_the_windows(known: Known) -> None:
 
 
 def test_a_new_version_begins_a_record_of_its_own(known: Known, staging: dict[str, Any]) -> None:
-    arn = package(known, "next", SHIFT="0", SPREAD="0")
-    clients.client("s3").delete_object(Bucket=known.stack.names.bucket, Key="models/next/baseline.json")
+    arn = package(known, "next", older=True, SHIFT="0", SPREAD="0")
     deploy(known, "staging", arn)
     known.put(range(CAME + 24, 181))
     record = monitored(known, "staging", "n1")
@@ -331,7 +335,7 @@ def test_a_new_version_begins_a_record_of_its_own(known: Known, staging: dict[st
     first, end = ((datetime.fromisoformat(record[key]) - known.start) // WINDOW for key in ("start", "end"))
     assert end == 180
     assert record["loss"] == pytest.approx(expected_loss(range(first, end, STEPS), 0.0, 0.0))
-    assert (record["volume"], record["drift"]) == (None, None)  # an older package has no baseline
+    assert (record["volume"], record["drift"]) == (None, None)
     assert read_lines(known, f"monitoring/staging/ground-truth/{version}/")
 
 
