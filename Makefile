@@ -10,7 +10,7 @@ SOURCE ?= simulated
 APPROVE ?= auto
 PORT ?= 4566
 
-.PHONY: help demo up status down destroy test test-shared lint format bench clean lock setup
+.PHONY: help demo simulate up status down destroy test test-shared lint format bench clean lock setup
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -43,6 +43,9 @@ setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/r
 # --- the main job -----------------------------------------------------------------------------------------
 demo: setup ## from nothing to a forecast beside what then happened (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
 	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE) $(if $(HOURS),--hours $(HOURS))
+
+simulate: .venv/main/ready .venv/forecasters/ready ## play the closed loop over weeks of recorded data, with real training (RECORDING=file)
+	@$(PY) -m local.simulate $(if $(RECORDING),--recording $(RECORDING)) $(SIMULATE)
 
 up: setup ## start the stack and leave it running at real time
 	@$(PY) -m local.stack up --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING))
