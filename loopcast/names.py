@@ -53,7 +53,7 @@ class Names:
     athena_results_prefix = "athena-results/"
 
     def repository(self, image: str) -> str:
-        """The ECR repository of one of our images: deepar, empirical or pipelines."""
+        """The ECR repository of one of our images: an algorithm, for example `boosted`, or `pipelines`."""
         return f"{self.prefix}/loopcast-{image}"
 
     def endpoint(self, stage: str) -> str:

@@ -17,6 +17,7 @@ from applier.__main__ import DEFAULT_PATH
 from applier.kinds.core import model
 from applier.manifest import placeholders, read_manifests
 from applier.resources import Place, Resource, resources_of
+from components.algorithms import CANDIDATES, EMPIRICAL
 from components.monitor_constraints.images import analyzer_image
 from components.train.hyperparameters import deepar_defaults
 from components.train.images import deepar_image, own_image
@@ -93,7 +94,7 @@ def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[
         ("WorkGroup", names.athena_workgroup),
         ("Bucket", names.bucket),
         ("Dashboard", names.dashboard),
-        *(("Repository", names.repository(image)) for image in ("deepar", "empirical", "pipelines")),
+        *(("Repository", names.repository(image)) for image in (*CANDIDATES, EMPIRICAL, "pipelines")),
         *(("Role", names.role(part)) for part in PARTS),
     }
 
@@ -103,11 +104,13 @@ def test_the_parameters_are_the_hyperparameters_that_training_knows(declared: li
     parameters = named(declared, "Parameter")
 
     prefix = NAMES.parameter("hyperparameters", "deepar", "")
+    candidates = parameters.pop(NAMES.parameter("candidates"))
     values = {name.removeprefix(prefix): resource.spec["Value"] for name, resource in parameters.items()}
 
     assert values.items() <= deepar_defaults(feed).items()
     assert {"context_length", "epochs", "likelihood", "learning_rate"} <= set(values)
-    assert all(resource.create_only for resource in parameters.values())
+    assert tuple(candidates.spec["Value"].split(",")) == CANDIDATES
+    assert all(resource.create_only for resource in (candidates, *parameters.values()))
 
 
 def test_the_feature_group_has_the_feeds_features(declared: list[Resource]) -> None:
