@@ -18,10 +18,10 @@ from ingestion.delivery import TRANSIENT, GaveUp, chunks, deliver, pauses
 from ingestion.messages import BadMessage, checked_event, message_of, parse_message
 from ingestion.records import RECORD_BYTES, NewRecord, put_records
 from ingestion.seen import Seen
-from ingestion.service import Part, run
 from loopcast import aws
 from loopcast.event import Rejected
 from loopcast.feed import Feed
+from loopcast.service import Part, run
 
 RECEIVE = 10
 LONG_POLL = 2

@@ -15,9 +15,9 @@ from prometheus_client import Counter, Gauge
 from ingestion.dead_letters import DeadLetters
 from ingestion.delivery import Pause, until_done
 from ingestion.online import put, stored_minute
-from ingestion.service import Part, run
 from ingestion.stream import Consumer, Record, add_lease_flag
 from loopcast.minute import BadMinute, Minute, parse_minute
+from loopcast.service import Part, run
 
 WRITES = 8
 """Minutes written at the same time."""

@@ -15,9 +15,9 @@ from ingestion.dead_letters import DeadLetters
 from ingestion.delivery import TRANSIENT, GaveUp, until_done
 from ingestion.listing import Fresh, Listing, Recent, Refusal, read_listing
 from ingestion.pace import Pace, pace_of
-from ingestion.service import Part, run
 from ingestion.source import Source, SourceFault
 from loopcast import aws
+from loopcast.service import Part, run
 
 REMEMBERED_PAGES = 50
 METRIC_INTERVAL = 10.0

@@ -19,10 +19,10 @@ from ingestion.delivery import GaveUp, Pause, until_done
 from ingestion.late import BadLate, LateEvent, parse_late
 from ingestion.online import Stored, stored_minute
 from ingestion.records import NewRecord, put_records
-from ingestion.service import Part, run
 from ingestion.stream import Consumer, Record, add_lease_flag
 from loopcast.feed import Feed
 from loopcast.minute import Minute
+from loopcast.service import Part, run
 
 PATIENCE = 900.0
 """Seconds of wall time that a late event waits for the archive: Firehose keeps what it gathers for up to so long."""

@@ -15,9 +15,9 @@ from ingestion.bus import EVENT_BYTES, Bus, Packed
 from ingestion.dead_letters import DeadLetter, original, parse_dead_letter, queue_url
 from ingestion.delivery import TRANSIENT
 from ingestion.records import NewRecord, put_records
-from ingestion.service import Part, run_once
 from loopcast import aws
 from loopcast.event import Rejected, normalize
+from loopcast.service import Part, run_once
 
 RECEIVE = 10
 HIDDEN = 300

@@ -22,8 +22,8 @@ from prometheus_client import Gauge
 
 from ingestion.delivery import TRANSIENT, GaveUp, Pause, pauses
 from ingestion.leases import SHARD_END, Lease, LeaseTable, Shard, Watch, readable, to_take
-from ingestion.service import Part
 from loopcast import aws
+from loopcast.service import Part
 
 LEASE_SECONDS = 10.0
 """A replica that shows no sign of life for so long loses its shards."""

@@ -18,7 +18,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion.dead_letters import DeadLetter, parse_dead_letter
-from ingestion.service import Part, Stop
 from ingestion.stream import list_shards
 from loopcast import aws as aws_clients
 from loopcast.clock import Clock
@@ -26,6 +25,7 @@ from loopcast.event import normalize
 from loopcast.feed import load_feed
 from loopcast.minute import feature_definitions
 from loopcast.names import Names
+from loopcast.service import Part, Stop
 from tests.conftest import Service, kill
 
 ROOT = Path(__file__).parents[2]

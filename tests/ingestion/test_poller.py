@@ -19,9 +19,9 @@ from ingestion.delivery import GaveUp
 from ingestion.listing import Recent, read_listing
 from ingestion.pace import Pace
 from ingestion.poller import BytesSent, Poller
-from ingestion.service import STUCK_AFTER, Health, Part
 from ingestion.source import Source
 from loopcast import aws
+from loopcast.service import STUCK_AFTER, Health, Part
 from tests.conftest import Service
 from tests.ingestion.conftest import World, ids, transaction, until
 from tests.ingestion.faults import PUT_EVENTS, partial_failures, refused_call

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from ingestion.service import STUCK_AFTER, Health, Stop
+from loopcast.service import STUCK_AFTER, Health, Stop
 from tests.conftest import free_port
 from tests.ingestion.conftest import ROOT, World, until
 

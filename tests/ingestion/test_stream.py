@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from ingestion.delivery import GaveUp, Pause
 from ingestion.leases import SHARD_END, LeaseTable
-from ingestion.service import Part
 from ingestion.stream import Consumer, Processor, Record, list_shards
 from loopcast import aws
+from loopcast.service import Part
 from tests.ingestion.conftest import World, until
 
 LEASE_SECONDS = 0.4

@@ -1,4 +1,4 @@
-"""What every program here has: settings, JSON logs, metrics, health and a clean stop."""
+"""What every long-running program of ours has: settings, JSON logs, metrics, health and a clean stop."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def stop_on_signals(stop: Stop) -> None:
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m ingestion.{name.replace('-', '_')}",
+        prog=f"python -m {_module(name)}",
         description=description,
         epilog="Where the AWS APIs are, the region and the credentials: AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, "
         "AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, as everywhere.",
@@ -186,6 +186,12 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--account", default="", help="the AWS account's id (LOOPCAST_ACCOUNT); else STS is asked")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
+
+
+def _module(name: str) -> str:
+    """The module that was started with `python -m`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name.removesuffix(".__main__") if spec else name
 
 
 def _log_json(level: str) -> None:
