@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from local.sagemaker import endpoint_configs, endpoints, job_definitions, processing, storage
 from local.sagemaker.context import Context, now
@@ -26,7 +29,6 @@ KIND = Kind(
     taken="The monitoring execution {name} exists already.",
     newest_first=True,
 )
-SCHEDULES = "monitoring-schedule"
 ENDED = ("Completed", "CompletedWithViolations", "Failed", "Stopped")
 _VIOLATED = "CompletedWithViolations"
 _BASE = "/opt/ml/processing"
@@ -41,7 +43,12 @@ class NoData(Exception):
 
 @operation("ListMonitoringExecutions")
 def list_monitoring_executions(context: Context, request: Json) -> Json:
-    documents = [refresh(context, execution.name) for execution in _kept(context)]
+    found = [execution for execution in context.store.all(KIND.arn) if _is_asked(execution.document, request)]
+    documents = [refresh(context, execution.name) for execution in found if not _forgotten(context, execution)]
+    return page("ListMonitoringExecutions", KIND, documents, request)
+
+
+def _is_asked(document: Json, request: Json) -> bool:
     equal = {
         "MonitoringScheduleName": request.get("MonitoringScheduleName"),
         "EndpointName": request.get("EndpointName"),
@@ -49,13 +56,9 @@ def list_monitoring_executions(context: Context, request: Json) -> Json:
         "MonitoringType": request.get("MonitoringTypeEquals"),
     }
     after, before = request.get("ScheduledTimeAfter", 0), request.get("ScheduledTimeBefore", float("inf"))
-    found = [
-        document
-        for document in documents
-        if all(value in (None, document.get(name)) for name, value in equal.items())
-        and after <= document["ScheduledTime"] <= before
-    ]
-    return page("ListMonitoringExecutions", KIND, found, request)
+    return all(value in (None, document.get(name)) for name, value in equal.items()) and bool(
+        after <= document["ScheduledTime"] <= before
+    )
 
 
 def add(context: Context, schedule: Resource, slot: float) -> str:
@@ -81,7 +84,8 @@ def add(context: Context, schedule: Resource, slot: float) -> str:
 
 
 def start(context: Context, schedule: Resource, name: str) -> None:
-    """Starts the processing job of an execution that is due, if it still is."""
+    """Starts the processing job of an execution that is due, if it still is. Raises `BotoCoreError` when S3 doesn't
+    answer: it can be tried again."""
     slot = KIND.find(context, name).document["ScheduledTime"]
     try:
         request = _job(context, schedule, name, slot)
@@ -91,7 +95,7 @@ def start(context: Context, schedule: Resource, name: str) -> None:
             extra = {"MonitoringScheduleArn": schedule.document["MonitoringScheduleArn"]}
             create_job(context, ProcessingJob, request, extra)
             _set(context, name, MonitoringExecutionStatus="InProgress", ProcessingJobArn=processing.KIND.arn_of(name))
-    except (NoData, Unusable, ServiceError, StorageError) as error:
+    except (NoData, Unusable, ServiceError, StorageError, ClientError) as error:
         end(context, name, "Failed", FailureReason=str(error)[:1024])
 
 
@@ -126,16 +130,12 @@ def _state(job: Json) -> Json:
     return {"MonitoringExecutionStatus": status}
 
 
-def _kept(context: Context) -> list[Resource]:
-    """All executions but those of which nothing else is left: neither the schedule nor the job."""
-    kept = []
-    for execution in context.store.all(KIND.arn):
-        schedule = context.store.get(SCHEDULES, execution.document["MonitoringScheduleName"])
-        if schedule or context.store.get(processing.KIND.arn, execution.name):
-            kept.append(execution)
-        else:
-            context.store.delete(KIND.arn, execution.name)
-    return kept
+def _forgotten(context: Context, execution: Resource) -> bool:
+    """Whether nothing else is left of an execution, neither the schedule nor the job: then it goes as well."""
+    schedule = context.store.get(job_definitions.SCHEDULES, execution.document["MonitoringScheduleName"])
+    if schedule or context.store.get(processing.KIND.arn, execution.name):
+        return False
+    return context.store.delete(KIND.arn, execution.name)
 
 
 def _job(context: Context, schedule: Resource, name: str, slot: float) -> Json:
@@ -178,7 +178,7 @@ def _environment(definition: Json, schedule: str, looked_at: Window, constraints
         "ground_truth_source": _GROUND_TRUTH,
         "output_path": definition["ModelQualityJobOutputConfig"]["MonitoringOutputs"][0]["S3Output"]["LocalPath"],
         "start_time": _stamp(looked_at.start),
-        "end_time": _stamp(looked_at.end),
+        "end_time": _stamp(math.ceil(looked_at.end)),  # of NOW: what was predicted in this second counts
         "metric_time": _stamp(looked_at.start),
         "sagemaker_monitoring_schedule_name": schedule,
         "publish_cloudwatch_metrics": "Enabled",

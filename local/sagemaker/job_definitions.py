@@ -8,6 +8,7 @@ from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationEx
 from local.sagemaker.monitoring_times import Unusable, duration
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, create, describe, page
+from local.sagemaker.store import Resource
 
 KIND = Kind(
     arn="model-quality-job-definition",
@@ -17,6 +18,7 @@ KIND = Kind(
     newest_first=True,
     missing_error=ResourceNotFound,
 )
+SCHEDULES = "monitoring-schedule"
 _UNKNOWN = ("RecordPreprocessorSourceUri", "PostAnalyticsProcessorSourceUri")
 
 
@@ -48,7 +50,11 @@ def list_model_quality_job_definitions(context: Context, request: Json) -> Json:
 
 @operation("DeleteModelQualityJobDefinition")
 def delete_model_quality_job_definition(context: Context, request: Json) -> Json:
-    KIND.delete(context, request["JobDefinitionName"])
+    name = KIND.find(context, request["JobDefinitionName"]).name
+    used_by = [schedule.name for schedule in context.store.all(SCHEDULES) if _uses(schedule, name)]
+    if used_by:
+        raise ValidationException(f"The job definition {name} is used by a monitoring schedule: {', '.join(used_by)}.")
+    KIND.delete(context, name)
     return {}
 
 
@@ -63,6 +69,10 @@ def endpoint_of(definition: Json) -> str | None:
     """The endpoint that is monitored; None when it is batch transform."""
     name: str | None = data_of(definition).get("EndpointName")
     return name
+
+
+def _uses(schedule: Resource, definition: str) -> bool:
+    return bool(schedule.document["MonitoringScheduleConfig"]["MonitoringJobDefinitionName"] == definition)
 
 
 def _check(context: Context, request: Json) -> None:

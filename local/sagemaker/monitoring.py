@@ -7,12 +7,11 @@ is noted and the next slot is set in one transaction, so that a killed server ne
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from local.sagemaker import executions, job_definitions
 from local.sagemaker.context import Context, now
@@ -25,7 +24,7 @@ from local.sagemaker.resources import Kind, create, describe, page
 from local.sagemaker.store import Resource
 
 KIND = Kind(
-    arn=executions.SCHEDULES,
+    arn=job_definitions.SCHEDULES,
     prefix="MonitoringSchedule",
     missing="Could not find monitoring schedule {arn}.",
     taken="A monitoring schedule of this name already exists: {arn}",
@@ -71,7 +70,8 @@ def update_monitoring_schedule(context: Context, request: Json) -> Json:
 def describe_monitoring_schedule(context: Context, request: Json) -> Json:
     name = request["MonitoringScheduleName"]
     answer = describe(context, KIND, name)
-    last = executions.list_monitoring_executions(context, {"MonitoringScheduleName": name, "MaxResults": 1})
+    own = {"MonitoringScheduleName": name, "CreationTimeAfter": answer["CreationTime"]}  # not a namesake's before it
+    last = executions.list_monitoring_executions(context, {**own, "MaxResults": 1})
     for summary in last["MonitoringExecutionSummaries"]:
         answer["LastMonitoringExecutionSummary"] = summary
     return answer
@@ -154,23 +154,26 @@ class Monitor:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._awake.clear()
-            try:
-                tick(self._context, now())
-            except (BotoCoreError, ClientError) as error:
-                log.warning("monitoring can't go on, and tries again", extra={"reason": str(error)})
-            except Exception:
-                log.exception("monitoring failed, and tries again")
+            tick(self._context, now())
             self._awake.wait(_INTERVAL)
 
 
 def tick(context: Context, moment: float) -> None:
-    """Notes what is due at `moment`, and starts what can be started. Raises botocore's errors when S3 can't be asked:
-    then the next tick goes on."""
+    """Notes what is due at `moment`, and starts what can be started; what goes wrong is tried again by the next."""
     for schedule in context.store.all(KIND.arn):
-        if _is_due(schedule, moment):
-            context.store.change(KIND.arn, schedule.name, lambda found: _note_due(context, found, moment))
-    for schedule in context.store.all(KIND.arn):
-        _advance(context, schedule)
+        try:
+            _advance(context, _noted(context, schedule, moment))
+        except BotoCoreError as error:
+            log.warning("S3 does not answer a schedule", extra={"schedule": schedule.name, "reason": str(error)})
+        except Exception:
+            log.exception("a schedule can't go on", extra={"schedule": schedule.name})
+
+
+def _noted(context: Context, schedule: Resource, moment: float) -> Resource:
+    """The schedule, once what is due of it is noted."""
+    if not _is_due(schedule, moment):
+        return schedule
+    return context.store.change(KIND.arn, schedule.name, partial(_note_due, context, moment=moment)) or schedule
 
 
 def _is_due(schedule: Resource, moment: float) -> bool:
@@ -179,7 +182,7 @@ def _is_due(schedule: Resource, moment: float) -> bool:
     return status == "Pending" or (status == "Scheduled" and slot is not None and slot <= moment)
 
 
-def _note_due(context: Context, schedule: Resource, moment: float) -> None:
+def _note_due(context: Context, schedule: Resource, *, moment: float) -> None:
     if schedule.document["MonitoringScheduleStatus"] == "Pending":
         schedule.document["MonitoringScheduleStatus"] = "Scheduled"
     if schedule.document["MonitoringScheduleStatus"] != "Scheduled":
@@ -210,7 +213,7 @@ def _begin(schedule: Resource, moment: float) -> None:
     """Sets the first slot of a new configuration: at once for NOW."""
     schedule.notes.setdefault("open", [])
     schedule.notes["began"] = moment
-    schedule.notes["next"] = float(math.ceil(moment))
+    schedule.notes["next"] = moment
     _resume(schedule, moment)
 
 

@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from components.store_performance.constraints import constraints
 from local.sagemaker.images import CHECKOUT
 from tests.conftest import Service
 from tests.local.sagemaker.conftest import IMAGE, ROLE, deploy, ended, put, training_job
+from tests.local.sagemaker.test_monitoring import write
 
 BIN = CHECKOUT / ".venv" / "sagemaker" / "bin"
 
@@ -23,6 +25,22 @@ def test_the_sdk_trains_deploys_and_asks_a_model(local: Service, bucket: str, na
         "status": "Completed",
         "listed": True,
         "answer": "from-the-sdk/:hello",
+    }
+
+
+def test_the_sdk_schedules_the_built_in_monitor_and_reads_its_reports(
+    local: Service, bucket: str, name: str, tmp_path: Path
+) -> None:
+    write(name, {"a": (1.0, 3.0), "b": (5.0, 3.0)})
+    put(f"{name}/constraints.json", json.dumps(constraints({"mae": 1.0, "rmse": 2.5})))
+    found = tmp_path / "found.json"
+    _run(local, str(BIN / "python"), str(Path(__file__).with_name("sdk_monitor.py")), bucket, name, ROLE, str(found))
+    assert json.loads(found.read_text()) == {
+        "status": "CompletedWithViolations",
+        "listed": [name],
+        "definition": True,
+        "rmse": 2.0,
+        "violated": ["mae"],
     }
 
 

@@ -149,7 +149,10 @@ def test_a_schedule_is_described_stopped_started_updated_and_deleted(sagemaker_c
     described = sagemaker_client.describe_monitoring_schedule(MonitoringScheduleName=name)
     assert described["LastMonitoringExecutionSummary"] == last
 
+    with pytest.raises(ClientError, match=f"is used by a monitoring schedule: {name}"):
+        sagemaker_client.delete_model_quality_job_definition(JobDefinitionName=name)
     sagemaker_client.delete_monitoring_schedule(MonitoringScheduleName=name)
+    sagemaker_client.delete_model_quality_job_definition(JobDefinitionName=name)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         status(sagemaker_client, name)
 
@@ -197,6 +200,25 @@ def test_data_quality_is_refused_by_name(sagemaker_client: Any, name: str) -> No
         )
 
 
+def test_what_runs_of_a_deleted_schedule_is_stopped(sagemaker_client: Any, name: str) -> None:
+    write(name, {"a": (1.0, 2.0)})
+    application = definition(name)["ModelQualityAppSpecification"]
+    entrypoint = ["python3", "-c", "import time; time.sleep(600)"]
+    define(sagemaker_client, name, ModelQualityAppSpecification=application | {"ContainerEntrypoint": entrypoint})
+    schedule(sagemaker_client, name)
+    wait_until(lambda: [one["MonitoringExecutionStatus"] for one in listed(sagemaker_client, name)] == ["InProgress"])
+    sagemaker_client.delete_monitoring_schedule(MonitoringScheduleName=name)
+    assert ended(sagemaker_client, name)["MonitoringExecutionStatus"] == "Stopped"
+
+
+def test_a_bucket_that_is_not_there_fails_the_execution(sagemaker_client: Any, name: str) -> None:
+    data = definition(name)["ModelQualityJobInput"]["BatchTransformInput"]
+    nowhere = data | {"DataCapturedDestinationS3Uri": "s3://there-is-no-such-bucket/a"}
+    define(sagemaker_client, name, data={"BatchTransformInput": nowhere})
+    schedule(sagemaker_client, name)
+    assert "NoSuchBucket" in ended(sagemaker_client, name)["FailureReason"]
+
+
 def test_a_schedule_of_now_runs_once_though_the_server_is_killed(own_server: Callable[..., Any], name: str) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     write(name, {"a": (1.0, 2.0)})
@@ -241,7 +263,7 @@ def test_every_slot_has_one_execution_whatever_is_killed_when(
     for what, seconds in steps:
         moment += seconds
         if what == "crash":
-            with mock.patch.object(executions, "start", side_effect=ConnectionError), suppress(ConnectionError):
+            with mock.patch.object(executions, "start", side_effect=SystemExit), suppress(SystemExit):
                 monitoring.tick(context, moment)
         if what == "tick":
             monitoring.tick(context, moment)
