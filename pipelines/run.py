@@ -22,7 +22,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kfp import local
 from pythonjsonlogger.json import JsonFormatter
 
+from components.check_approval.check_approval import STAGES
 from components.jobs import stop_jobs
+from components.monitor_constraints.check import remove as remove_check
 from components.run import Refused, open_run, read_json
 from loopcast.feed import FeedError, load_feed
 from pipelines.compile import PIPELINES
@@ -102,8 +104,11 @@ def cancel(feed_text: str, run_id: str) -> None:
             child.kill()
             child.wait(5)
     try:
-        for name in stop_jobs(open_run(feed_text, run_id)):
+        cancelled = open_run(feed_text, run_id)
+        for name in stop_jobs(cancelled):
             _log.warning("stopped the job %s", name)
+        for stage in STAGES:
+            remove_check(cancelled, stage)
     except (BotoCoreError, ClientError) as error:
         _log.warning("the run's jobs could not be stopped: %s", error)
 

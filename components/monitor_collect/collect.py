@@ -35,7 +35,7 @@ def collect(run: Run, stage: str, clock: Clock) -> Closed | str:
     service, state = find_service(run.names, stage), read_state(run, stage)
     if service is None:
         return f"The endpoint {run.names.endpoint(stage)} is being changed: the next run judges its windows."
-    minutes = _read(run)
+    minutes = read_minutes(run)
     first, end = _span(minutes, service, state, clock)
     starts = closed_windows(first, end, run.feed.forecast.steps * WINDOW)
     if not starts:
@@ -47,7 +47,7 @@ def collect(run: Run, stage: str, clock: Clock) -> Closed | str:
     return Closed(service.served, before, starts[0], last, len(starts), asked, minutes)
 
 
-def _read(run: Run) -> Columns:
+def read_minutes(run: Run) -> Columns:
     """The minutes of the windows and of the day before each: the online store has all while a feed is younger."""
     newest = read_newest_columns(run.feed, run.names)
     if len(newest) < _NEARLY_A_DAY:

@@ -46,7 +46,7 @@ def check(run: Run, stage: str, record: Mapping[str, Any], settings: Settings, c
     constraints = constraints_of(record.get("model_package_arn", ""))
     if not record.get("judged") or not constraints:
         return {}
-    name = short_name(f"{run.names.prefix}-{run.id}", f"-{stage}-quality")
+    name = _name(run, stage)
     _create("model_quality_job_definition", lambda: definition(run, stage, record, constraints, name, settings))
     _create("monitoring_schedule", lambda: schedule(run, record, name, clock.now()))
     execution = _over(name, settings, clock)
@@ -56,6 +56,15 @@ def check(run: Run, stage: str, record: Mapping[str, Any], settings: Settings, c
         reason = str(execution.get("FailureReason") or "no reason was given").rstrip(".")
         raise Refused(f"The model-quality job of {record['endpoint']} has {status.lower()}: {reason}.")
     return {"model_quality": {"status": status, **_reports(run, stage)}}
+
+
+def _name(run: Run, stage: str) -> str:
+    return short_name(f"{run.names.prefix}-{run.id}", f"-{stage}-quality")
+
+
+def remove(run: Run, stage: str) -> None:
+    """Deletes what a cancelled run has left of its job; one that runs is stopped."""
+    _delete(_name(run, stage))
 
 
 def constraints_of(package: str) -> str:

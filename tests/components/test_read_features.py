@@ -5,8 +5,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from components.monitor_collect.collect import read_minutes
 from components.read_features.read_features import read_columns, read_newest, read_offline
-from components.run import Refused
+from components.run import Refused, Run
 from loopcast import aws
 from loopcast.feed import Feed, parse_feed
 from loopcast.minute import iso_milliseconds
@@ -61,6 +62,12 @@ def test_the_lookback_bounds_what_is_read(stored: Names) -> None:
 def test_the_newest_day_needs_the_online_store_only(stored: Names) -> None:
     history = read_newest(FEED, stored)
     np.testing.assert_array_equal(history.target, expected()[-1440:])
+
+
+def test_a_monitor_knows_the_day_before_windows_that_the_online_store_no_longer_holds(stored: Names) -> None:
+    minutes = read_minutes(Run(FEED, stored, "r1"))
+    assert minutes.start == FIRST_MINUTE
+    np.testing.assert_array_equal(minutes.values["average_weight"], expected())
 
 
 def test_minutes_that_the_offline_store_does_not_have_yet_come_from_the_online_store(stored: Names) -> None:

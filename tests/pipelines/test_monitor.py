@@ -15,7 +15,7 @@ from kfp.dsl import Metrics
 from components.monitor.state import State, read_state, take
 from components.monitor_collect.collect import collect
 from components.monitor_collect.component import collect_predictions
-from components.monitor_constraints.check import Settings, check
+from components.monitor_constraints.check import Settings, check, remove
 from components.monitor_constraints.images import analyzer_image
 from components.monitor_measure.component import measure as measure_step
 from components.monitor_measure.measure import measure
@@ -229,22 +229,44 @@ def test_the_built_in_job_merges_the_same_minutes_and_checks_the_models_constrai
     assert found["status"] == "Completed"
     assert found["violations"] == []
     assert found["errors"]["rmse"] == pytest.approx(staging["rmse"])
-    sagemaker = clients.client("sagemaker")
-    assert sagemaker.list_monitoring_schedules()["MonitoringScheduleSummaries"] == []
-    assert sagemaker.list_model_quality_job_definitions()["JobDefinitionSummaries"] == []
+    assert schedules() == []
 
 
 def test_a_model_worse_than_its_constraints_violates_them_also_when_the_step_is_started_again(
     known: Known, production: dict[str, Any]
 ) -> None:
     settings, run = Settings(analyzer_image(clients.region()), "ml.m5.large", 60, 0.1), known.run("p1")
-    hurried = Clock(monotonic=count(0, 1000).__next__)
     with pytest.raises(Refused, match="still runs after 60 s: start the run again"):
-        check(run, "production", production, settings, hurried)
+        check(run, "production", production, settings, hurried())
     found = check(run, "production", production, settings, Clock())["model_quality"]
     assert found["status"] == "CompletedWithViolations"
     assert [violation["metric_name"] for violation in found["violations"]] == ["rmse"]
     assert found["errors"]["rmse"] == pytest.approx(production["rmse"])
+
+
+def hurried() -> Clock:
+    """A clock by which every wait is too long."""
+    return Clock(monotonic=count(0, 1000).__next__)
+
+
+def test_a_cancelled_run_leaves_no_schedule(known: Known, production: dict[str, Any]) -> None:
+    settings, run = Settings(analyzer_image(clients.region()), "ml.m5.large", 60, 0.1), known.run("x1")
+    with pytest.raises(Refused):
+        check(run, "production", production, settings, hurried())
+    assert schedules()
+    for stage in SHIFTS:
+        remove(run, stage)
+    assert not schedules()
+
+
+def schedules() -> list[str]:
+    """The names of schedules and of definitions of their jobs that are there."""
+    sagemaker = clients.client("sagemaker")
+    found = sagemaker.list_monitoring_schedules()["MonitoringScheduleSummaries"]
+    defined = sagemaker.list_model_quality_job_definitions()["JobDefinitionSummaries"]
+    return [item["MonitoringScheduleName"] for item in found] + [
+        item["MonitoringJobDefinitionName"] for item in defined
+    ]
 
 
 def test_data_is_compared_with_the_training_baseline(staging: dict[str, Any]) -> None:
