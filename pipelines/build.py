@@ -50,62 +50,23 @@ def build(
         max_seconds: the longest that a training job may take.
         poll_interval: seconds between two looks at a job.
     """
-    read = step(read_features(feed=feed, run_id=run_id, lookback_days=lookback_days))
-    held = step(hold_out(feed=feed, run_id=run_id, history=read.outputs["Output"], windows=windows, stride=stride))
+    run = {"feed": feed, "run_id": run_id}
+    waits = {"max_seconds": max_seconds, "poll_seconds": poll_interval}
+    history = step(read_features(**run, lookback_days=lookback_days)).outputs["Output"]
+    split = step(hold_out(**run, history=history, windows=windows, stride=stride)).outputs["Output"]
     trained = waiting_step(
-        train(
-            feed=feed,
-            run_id=run_id,
-            split=held.outputs["Output"],
-            instance_type=train_instance_type,
-            candidates=candidates,
-            images=images,
-            max_seconds=max_seconds,
-            poll_seconds=poll_interval,
-        )
-    )
-    models = step(create_models(feed=feed, run_id=run_id, trained=trained.outputs["Output"]))
-    backtested = waiting_step(
-        backtest(
-            feed=feed,
-            run_id=run_id,
-            models=models.output,
-            instance_type=transform_instance_type,
-            max_seconds=max_seconds,
-            poll_seconds=poll_interval,
-        )
-    )
-    judged = step(
-        evaluate(
-            feed=feed,
-            run_id=run_id,
-            history=read.outputs["Output"],
-            split=held.outputs["Output"],
-            trained=trained.outputs["Output"],
-            backtested=backtested.output,
-        )
-    )
-    decided = step(gate(feed=feed, run_id=run_id, evaluation=judged.outputs["Output"]))
-    stored = step(
-        store_performance(
-            feed=feed,
-            run_id=run_id,
-            history=read.outputs["Output"],
-            split=held.outputs["Output"],
-            evaluation=judged.outputs["Output"],
-            verdict=decided.outputs["Output"],
-        )
-    )
+        train(**run, **waits, split=split, candidates=candidates, images=images, instance_type=train_instance_type)
+    ).outputs["Output"]
+    models = step(create_models(**run, trained=trained)).output
+    backtested = waiting_step(backtest(**run, **waits, models=models, instance_type=transform_instance_type)).output
+    judged = step(evaluate(**run, history=history, split=split, trained=trained, backtested=backtested))
+    evaluation = judged.outputs["Output"]
+    verdict = step(gate(**run, evaluation=evaluation)).outputs["Output"]
+    performance = step(
+        store_performance(**run, history=history, split=split, evaluation=evaluation, verdict=verdict)
+    ).output
     registered = step(
-        register(
-            feed=feed,
-            run_id=run_id,
-            trained=trained.outputs["Output"],
-            evaluation=judged.outputs["Output"],
-            verdict=decided.outputs["Output"],
-            performance=stored.output,
-            commit=commit,
-        )
+        register(**run, trained=trained, evaluation=evaluation, verdict=verdict, performance=performance, commit=commit)
     )
     result: str = registered.output
     return result

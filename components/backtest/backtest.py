@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from components.algorithms import require_models
-from components.jobs import Job, completed, start, wait
+from components.jobs import Job, start
 from components.models import tags
-from components.run import Refused, Run
-from loopcast.clock import Clock
+from components.run import Run
+from components.together import run_together
 from loopcast.feed import Feed
 from loopcast.forecast import INFERENCE_CONFIG, configuration
-
-_log = logging.getLogger(__name__)
 
 
 def backtest(
@@ -23,20 +21,13 @@ def backtest(
 ) -> dict[str, dict[str, str]]:
     """`predictions` has the address of each model's predictions by role, `failed` why others have none.
 
-    Each model gets what it gets behind an endpoint: the same request and configuration. One that can't answer does
-    not hold up the others. Raises `Refused` when none of this run's models can.
+    Each model gets what it gets behind an endpoint: the same request and configuration. Raises `Refused` when none of
+    this run's models can answer.
     """
-    jobs = {role: _start(run, role, model, instance_type) for role, model in models.items()}
-    over = wait(list(jobs.values()), poll_seconds, max_seconds, Clock())
-    predictions, failed = {}, {}
-    for (role, job), description in zip(jobs.items(), over, strict=True):
-        try:
-            predictions[role] = _output(completed(job, description))
-        except Refused as error:
-            failed[role] = str(error)
-            _log.warning("%s can't be judged: %s", role, error)
-    require_models(predictions, failed)
-    return {"predictions": predictions, "failed": failed}
+    starts = {role: partial(_start, run, role, model, instance_type) for role, model in models.items()}
+    done, failed = run_together(starts, poll_seconds, max_seconds)
+    require_models(done, failed)
+    return {"predictions": {role: _output(description) for role, description in done.items()}, "failed": failed}
 
 
 def _start(run: Run, role: str, model: str, instance_type: str) -> Job:

@@ -42,6 +42,7 @@ def decide(evaluation: Mapping[str, Any], ceiling: float | None, significance: f
         "passed": winner is not None,
         "ceiling": ceiling,
         "significance": significance,
+        "champion": evaluation["champion"],
         "register": register,
         "candidates": list(entries.values()),
     }

@@ -76,7 +76,7 @@ def test_an_image_is_the_runs_own_or_the_algorithms(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_cancelled_run_knows_the_jobs_of_every_algorithm_and_champion() -> None:
-    assert {"train-boosted", "train-deepar", "train-statistical", "train-empirical"} == set(STEPS["training"])
+    assert {"train-boosted", "train-deepar", "train-statistical", "train-empirical"} <= set(STEPS["training"])
     assert {"backtest-statistical", "backtest-empirical", "backtest-production", "backtest-staging"} <= set(
         STEPS["transform"]
     )
