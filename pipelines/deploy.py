@@ -5,6 +5,7 @@ from kfp import dsl
 from components.check_approval.component import check_approval
 from components.check_endpoint.component import check_endpoint
 from components.deploy_endpoint.component import deploy_endpoint
+from components.shadow_endpoint.component import shadow_endpoint
 from components.write_threshold.component import write_threshold
 from pipelines.steps import step, waiting_step
 
@@ -22,6 +23,7 @@ def deploy(
     canary_percent: int = 10,
     bake_seconds: float = 600.0,
     alarms: str = "",
+    shadow_seconds: float = 0.0,
     max_seconds: int = 1800,
     poll_interval: float = 15.0,
 ) -> str:
@@ -37,15 +39,29 @@ def deploy(
             staging and in a first deployment.
         bake_seconds: of event time, in which production's alarms are watched after each step of the shift.
         alarms: with commas, the alarms that take the new model back meanwhile; '' are the stage's own.
+        shadow_seconds: of event time, in which the model first runs in the shadow of what the stage serves; it is not
+            deployed when it forecasts worse than that. 0 is none.
         max_seconds: the longest that the endpoint may take to come into service, beside that.
         poll_interval: seconds between two looks at the endpoint.
     """
     approved = step(check_approval(feed=feed, run_id=run_id, model_package_arn=model_package_arn, stage=stage))
+    shadowed = waiting_step(
+        shadow_endpoint(
+            feed=feed,
+            run_id=run_id,
+            model=approved.output,
+            stage=stage,
+            instance_type=instance_type,
+            shadow_seconds=shadow_seconds,
+            max_seconds=max_seconds,
+            poll_seconds=poll_interval,
+        )
+    )
     deployed = waiting_step(
         deploy_endpoint(
             feed=feed,
             run_id=run_id,
-            model=approved.output,
+            model=shadowed.output,
             stage=stage,
             instance_type=instance_type,
             canary_percent=canary_percent,

@@ -118,7 +118,7 @@ def _prepare(
     name = config_name(names, stage, run_id)
     config = memory.describe_config(name)
     if config is None:
-        previous = str(endpoint["EndpointConfigName"]) if endpoint else ""
+        previous = memory.unshadowed(endpoint["EndpointConfigName"]) if endpoint else ""
         _create_config(names, name, variant, [*tags(names, run=run_id), *memory.remember(names, stage, previous)])
         return
     if not _serves(name, variant):

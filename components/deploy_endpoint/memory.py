@@ -42,6 +42,14 @@ def describe_config(name: str) -> dict[str, Any] | None:
     return found
 
 
+def unshadowed(name: str) -> str:
+    """The configuration itself, or where it is one with a shadow, which a broken run left, the one it was made of."""
+    config = describe_config(name)
+    if config is None or not config.get("ShadowProductionVariants"):
+        return name
+    return recall(config).previous or name
+
+
 def remember(names: Names, stage: str, previous: str) -> list[dict[str, str]]:
     """The tags of a new configuration that takes the place of `previous`."""
     if not previous:

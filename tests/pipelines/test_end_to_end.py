@@ -158,6 +158,14 @@ def test_steps_started_again_adopt_their_jobs_and_register_nothing_twice(stack: 
     assert (jobs(stack), packages(stack)) == before
 
 
+def test_a_champion_that_cant_answer_does_not_hold_up_its_successors(stack: Stack, built: dict[str, Any]) -> None:
+    run = make_run(stack.feed, "r1")
+    models = create_models(run, read_json(run.uri("trained.json"))["models"])
+    backtested = backtest(run, {**models, "production": f"{stack.names.prefix}-deleted"}, "ml.m5.large", 120, 0.2)
+    assert set(backtested["predictions"]) == {"deepar", "empirical"}
+    assert backtested["failed"]["production"].startswith("SageMaker refused the job: ")
+
+
 def test_a_package_must_be_approved_and_serve_in_staging_before_production(refusals: dict[str, str]) -> None:
     assert "not Approved: approve it first" in refusals["unapproved"]
     assert "deploy" in refusals["early"]
@@ -258,4 +266,5 @@ def test_a_first_deployment_that_is_rolled_back_leaves_no_endpoint(stack: Stack,
 def test_a_result_is_json_that_programs_can_read(stack: Stack, staging: dict[str, Any]) -> None:
     kept = json.loads((stack.output("deploy", "r1") / "result.json").read_text())
     assert kept["stage"] == "staging"
-    assert set(kept["durations"]) == {"check-approval", "deploy-endpoint", "check-endpoint", "write-threshold"}
+    steps = {"check-approval", "shadow-endpoint", "deploy-endpoint", "check-endpoint", "write-threshold"}
+    assert set(kept["durations"]) == steps
