@@ -25,6 +25,7 @@ from local.sagemaker.store import Store
 from loopcast import aws as kernel
 from tests.conftest import free_port, kill
 from tests.local.sagemaker.conftest import BUCKET, ROLE, client, deploy, get, keys, put, wait_until
+from tests.local.sagemaker.conftest import ended as job_ended
 
 ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 HOURLY = "cron(0 * ? * * *)"
@@ -97,6 +98,21 @@ def test_what_an_endpoint_answered_is_joined_by_the_callers_id(sagemaker_client:
     folder = job_of(sagemaker_client, execution)["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
     assert folder.startswith(f"s3://{BUCKET}/{name}/reports/{name}/{name}/{execution['ScheduledTime']:%Y/%m/%d}/")
     assert sagemaker_client.list_monitoring_schedules(EndpointName=name)["MonitoringScheduleSummaries"]
+
+
+def test_the_constraints_of_a_baselining_job_are_those_that_are_checked(sagemaker_client: Any, name: str) -> None:
+    put(f"{name}/baseline/a.csv", "label,prediction\n1,2\n4,3\n")
+    sagemaker_client.create_processing_job(**baselining(name))
+    assert job_ended(sagemaker_client, "processing", name)["ProcessingJobStatus"] == "Completed"
+    write(name, {"a": (1.0, 3.0), "b": (2.0, 4.0)})
+    define(sagemaker_client, name, ModelQualityBaselineConfig={"BaseliningJobName": name})
+    schedule(sagemaker_client, name)
+
+    execution = ended(sagemaker_client, name)
+
+    assert execution["MonitoringExecutionStatus"] == "CompletedWithViolations", execution
+    violated = reports(sagemaker_client, execution)["constraint_violations.json"]["violations"]
+    assert {violation["metric_name"] for violation in violated} == {"mae", "mse", "rmse", "r2"}
 
 
 @pytest.mark.parametrize(
@@ -338,6 +354,34 @@ def definition(name: str, data: Mapping[str, Any] | None = None) -> dict[str, An
         "ModelQualityJobInput": {**(data or written), "GroundTruthS3Input": {"S3Uri": f"s3://{BUCKET}/{name}/truth"}},
         "ModelQualityJobOutputConfig": {"MonitoringOutputs": [{"S3Output": report}]},
         "JobResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}},
+        "RoleArn": ROLE,
+    }
+
+
+def baselining(name: str) -> dict[str, Any]:
+    """A job that suggests constraints from the labelled predictions below `baseline/`."""
+    source = {
+        "S3Uri": f"s3://{BUCKET}/{name}/baseline",
+        "LocalPath": "/opt/ml/processing/input",
+        "S3DataType": "S3Prefix",
+    }
+    target = {"S3Uri": f"s3://{BUCKET}/{name}/suggested", "LocalPath": "/opt/ml/processing/output"}
+    return {
+        "ProcessingJobName": name,
+        "AppSpecification": {"ImageUri": ANALYZER},
+        "Environment": {
+            "dataset_format": '{"csv": {"header": true, "output_columns_position": "START"}}',
+            "dataset_source": source["LocalPath"],
+            "output_path": target["LocalPath"],
+            "problem_type": "Regression",
+            "inference_attribute": "prediction",
+            "ground_truth_attribute": "label",
+        },
+        "ProcessingInputs": [{"InputName": "baseline", "S3Input": {**source, "S3InputMode": "File"}}],
+        "ProcessingOutputConfig": {
+            "Outputs": [{"OutputName": "out", "S3Output": {**target, "S3UploadMode": "EndOfJob"}}]
+        },
+        "ProcessingResources": definition(name)["JobResources"],
         "RoleArn": ROLE,
     }
 
