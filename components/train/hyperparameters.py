@@ -26,7 +26,8 @@ def deepar_defaults(feed: Feed) -> dict[str, str]:
 
 
 def defaults(algorithm: str, feed: Feed, empirical_hours: int) -> dict[str, str]:
-    """What stands where nothing is stored: the empirical baseline's are the hours that the backtest chose."""
+    """What stands where nothing is stored: the empirical baseline's are the hours that the backtest chose, and those of
+    the algorithms that are not named here their programs' own."""
     if algorithm == "deepar":
         return deepar_defaults(feed)
     return {"context_length": str(empirical_hours * 60)} if algorithm == "empirical" else {}
@@ -36,7 +37,7 @@ def fixed(algorithm: str, feed: Feed) -> dict[str, str]:
     """What the feed states and no parameter changes."""
     stated = {"time_freq": "min", "prediction_length": str(feed.forecast.steps)}
     levels = json.dumps(feed.forecast.quantiles)
-    return {**stated, "test_quantiles": levels} if algorithm == "deepar" else stated
+    return stated if algorithm == "empirical" else {**stated, "test_quantiles": levels}
 
 
 def hyperparameters(algorithm: str, feed: Feed, names: Names, empirical_hours: int) -> dict[str, str]:
