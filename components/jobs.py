@@ -25,39 +25,52 @@ _log = logging.getLogger(__name__)
 _LONGEST_NAME = 63
 _ATTEMPTS = 5
 _OVER = {"Failed", "Stopped"}
-_ABSENT = re.compile(r"not find|not found|does not exist|doesn't exist", re.IGNORECASE)
+_ABSENT = re.compile(r"can't find|not find|not found|does not exist|doesn't exist", re.IGNORECASE)
+
+TUNING_ROLES = ("current", "tuned")
+"""The models that a tuning run compares: with the hyperparameters as they are, and with those that it found."""
 
 STEPS = {
-    "training": tuple(f"train-{algorithm}" for algorithm in (*CANDIDATES, EMPIRICAL)),
-    "transform": tuple(f"backtest-{role}" for role in ROLES),
+    "tuning": ("tune",),
+    "training": tuple(f"train-{name}" for name in (*CANDIDATES, EMPIRICAL, *TUNING_ROLES)),
+    "transform": tuple(f"backtest-{role}" for role in (*ROLES, *TUNING_ROLES)),
 }
-"""Every step of a run that has a job, by the job's kind."""
+"""Every step of a run that has a job, by the job's kind; a tuning job's training jobs stop with it."""
+
+_NOUNS = {"tuning": "hyper_parameter_tuning"}
+_LONGEST_TUNING_NAME = 32
 
 
 @dataclass(frozen=True)
 class Job:
-    """A SageMaker job: `kind` is training or transform."""
+    """A SageMaker job: `kind` is training, transform or tuning."""
 
     kind: str
     name: str
 
     def _call(self, verb: str, **request: Any) -> Any:
-        return getattr(aws.client("sagemaker"), f"{verb}_{self.kind}_job")(**self.key, **request)
+        noun = _NOUNS.get(self.kind, self.kind)
+        return getattr(aws.client("sagemaker"), f"{verb}_{noun}_job")(**self.key, **request)
+
+    @property
+    def prefix(self) -> str:
+        """What the API's fields of such a job begin with, for example TrainingJob."""
+        return f"{_NOUNS.get(self.kind, self.kind).title().replace('_', '')}Job"
 
     @property
     def key(self) -> dict[str, str]:
-        return {f"{self.kind.title()}JobName": self.name}
+        return {f"{self.prefix}Name": self.name}
 
     def create(self, request: Mapping[str, Any]) -> None:
         self._call("create", **request)
 
     def describe(self) -> dict[str, Any] | None:
-        """What DescribeTrainingJob or DescribeTransformJob answers; None when there is no such job."""
+        """What the API's Describe operation answers; None when there is no such job."""
         found: dict[str, Any] | None = absent_is_none(lambda: self._call("describe"))
         return found
 
     def status(self, description: Mapping[str, Any]) -> str:
-        return str(description[f"{self.kind.title()}JobStatus"])
+        return str(description[f"{self.prefix}Status"])
 
     def stop(self) -> None:
         self._call("stop")
@@ -74,8 +87,11 @@ def absent_is_none(call: Callable[[], Any]) -> Any:
         raise
 
 
-def job_name(run: Run, step: str, attempt: int) -> str:
-    """At most 63 characters, its own for each feed, run, step and attempt."""
+def job_name(run: Run, kind: str, step: str, attempt: int) -> str:
+    """At most 63 characters, and 32 for a tuning job; its own for each feed, run, step and attempt."""
+    if kind == "tuning":  # so few that only the feed's name is told
+        digest = hashlib.sha256(f"{run.names.prefix} {run.id} {step}".encode()).hexdigest()[:6]
+        return f"{run.names.prefix[: _LONGEST_TUNING_NAME - 9].rstrip('-')}-{digest}-{attempt}"
     return short_name(f"{run.names.prefix}-{run.id}", f"-{step}-{attempt}")
 
 
@@ -93,7 +109,7 @@ def start(run: Run, kind: str, step: str, request: Callable[[str], Mapping[str, 
     `request` makes the rest of the call from the job's name. Raises `Refused` after 5 failed attempts.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        job = Job(kind, job_name(run, step, attempt))
+        job = Job(kind, job_name(run, kind, step, attempt))
         description = job.describe() or _create(job, request(job.name))
         if description is None:
             _log.info("started %s job %s", kind, job.name)
@@ -163,7 +179,7 @@ def _running(run: Run) -> Iterator[Job]:
     for kind, steps in STEPS.items():
         for step in steps:
             for attempt in range(1, _ATTEMPTS + 1):
-                job = Job(kind, job_name(run, step, attempt))
+                job = Job(kind, job_name(run, kind, step, attempt))
                 description = job.describe()
                 if description is None:
                     break

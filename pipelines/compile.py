@@ -16,8 +16,9 @@ from pipelines.build import build
 from pipelines.deploy import deploy
 from pipelines.monitor import monitor
 from pipelines.rollback import rollback
+from pipelines.tune import tune
 
-PIPELINES = {"build": build, "deploy": deploy, "monitor": monitor, "rollback": rollback}
+PIPELINES = {"build": build, "deploy": deploy, "monitor": monitor, "rollback": rollback, "tune": tune}
 OUTPUT = Path("manifests/pipelines")
 _WAVE = "argocd.argoproj.io/sync-wave"
 

@@ -5,23 +5,19 @@ One that fails does not hold up the others.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from components import parameters
-from components.jobs import Job, completed, start, wait
+from components.jobs import Job, start
 from components.models import tags
 from components.run import Refused, Run
+from components.together import run_together
 from components.train.hyperparameters import hyperparameters
 from components.train.images import image_of
-from loopcast.clock import Clock
 from loopcast.names import Names
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,46 +54,31 @@ class Trained:
 
 def train(run: Run, algorithms: Sequence[str], empirical_hours: int, settings: Settings) -> Trained:
     """Trains `algorithms`. Raises `Refused` when the training of every one fails."""
-    jobs, failed = _start_all(run, algorithms, empirical_hours, settings)
-    over = wait(list(jobs.values()), settings.poll_seconds, 2 * settings.max_seconds, Clock())
-    models = {}
-    for (algorithm, job), description in zip(jobs.items(), over, strict=True):
-        try:
-            models[algorithm] = _model(algorithm, completed(job, description))
-        except Refused as error:
-            failed[algorithm] = str(error)
-            _log.warning("%s is out of the run: %s", algorithm, error)
-    if not models:
+    starts = {algorithm: partial(_start, run, algorithm, empirical_hours, settings) for algorithm in algorithms}
+    done, failed = run_together(starts, settings.poll_seconds, 2 * settings.max_seconds)
+    if not done:
         raise Refused(f"Every training failed. {' '.join(failed.values())}")
-    return Trained(models, failed)
-
-
-def _start_all(
-    run: Run, algorithms: Sequence[str], empirical_hours: int, settings: Settings
-) -> tuple[dict[str, Job], dict[str, str]]:
-    """The jobs by algorithm, and why those of others could not be started."""
-    jobs, failed = {}, {}
-    for algorithm in algorithms:
-        try:
-            jobs[algorithm] = _start(run, algorithm, empirical_hours, settings)
-        except Refused as error:
-            failed[algorithm] = str(error)
-        except ClientError as error:  # what is wrong with this job's request says nothing of the others'
-            if error.response["Error"]["Code"] != "ValidationException":
-                raise
-            failed[algorithm] = f"SageMaker refused the training job: {error.response['Error']['Message']}"
-    return jobs, failed
+    return Trained({algorithm: _model(algorithm, description) for algorithm, description in done.items()}, failed)
 
 
 def _start(run: Run, algorithm: str, empirical_hours: int, settings: Settings) -> Job:
-    request = {
+    parameters = hyperparameters(algorithm, run.feed, run.names, empirical_hours)
+    request = definition(run, algorithm, settings) | {
+        "HyperParameters": parameters,
+        "Tags": tags(run.names, run=run.id),
+    }
+    return start(run, "training", f"train-{algorithm}", lambda _: request)
+
+
+def definition(run: Run, algorithm: str, settings: Settings, folder: str = "") -> dict[str, Any]:
+    """A training job's request but for its name, hyperparameters and tags; its channels lie in the run's `folder`."""
+    return {
         "AlgorithmSpecification": {
             "TrainingImage": image_of(run.names, algorithm, settings.images),
             "TrainingInputMode": "File",
         },
         "RoleArn": run.names.role_arn("sagemaker"),
-        "HyperParameters": hyperparameters(algorithm, run.feed, run.names, empirical_hours),
-        "InputDataConfig": [_channel(run, "train"), _channel(run, "test")],
+        "InputDataConfig": [_channel(run.uri(f"{folder}{name}", ""), name) for name in ("train", "test")],
         "OutputDataConfig": {"S3OutputPath": run.names.s3(run.names.models_prefix)},
         "ResourceConfig": {
             "InstanceType": settings.instance_type,
@@ -105,9 +86,7 @@ def _start(run: Run, algorithm: str, empirical_hours: int, settings: Settings) -
             "VolumeSizeInGB": 10,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_seconds},
-        "Tags": tags(run.names, run=run.id),
     }
-    return start(run, "training", f"train-{algorithm}", lambda _: request)
 
 
 def instance_count(names: Names, algorithm: str) -> int:
@@ -124,8 +103,8 @@ def instance_count(names: Names, algorithm: str) -> int:
     return int(count)
 
 
-def _channel(run: Run, name: str) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": run.uri(name, ""), "S3DataDistributionType": "FullyReplicated"}
+def _channel(uri: str, name: str) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "ContentType": "json", "DataSource": {"S3DataSource": source}}
 
 

@@ -106,12 +106,14 @@ def test_a_wait_is_bounded_and_leaves_the_job_running(bucket: Names) -> None:
 )
 def test_a_jobs_name_is_valid_and_its_own(identifier: str, step: str, attempt: int) -> None:
     run = Run(feed(), Names("bitcoin-fees", "000000000000"), identifier)
-    name = job_name(run, step, attempt)
+    name = job_name(run, "training", step, attempt)
     assert len(name) <= 63
     assert name.endswith(f"-{step}-{attempt}")
     assert name.startswith("loopcast-bitcoin-fees")
     longer = Run(feed(), run.names, f"{identifier[:38]}-x")
-    assert job_name(longer, step, attempt) != name or longer.id == identifier
+    assert job_name(longer, "training", step, attempt) != name or longer.id == identifier
+    assert len(job_name(run, "tuning", step, attempt)) <= 32
+    assert job_name(longer, "tuning", step, attempt) != job_name(run, "tuning", step, attempt) or longer.id == run.id
 
 
 @pytest.mark.parametrize("identifier", ["", "-a", "A", "a_b", "a--b", "a" * 41])
