@@ -35,7 +35,7 @@ def monitor(
         poll_interval: seconds between two looks at it.
     """
     collected = step(collect_predictions(feed=feed, run_id=run_id, stage=stage))
-    measured = step(measure(feed=feed, run_id=run_id, stage=stage, collected=collected.output))
+    measured = waiting_step(measure(feed=feed, run_id=run_id, stage=stage, collected=collected.output))
     with dsl.If(built_in == 1, "built-in"):
         waiting_step(
             check_constraints(
