@@ -98,7 +98,7 @@ def instance_count(names: Names, algorithm: str) -> int:
     count = parameters.number(names, *path)
     if count is None:
         return 1
-    if count < 1 or count != int(count):
+    if count < 1 or not count.is_integer():
         raise Refused(f"The parameter {names.parameter(*path)} must be a whole number above 0, not {count:g}.")
     return int(count)
 
