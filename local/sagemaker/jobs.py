@@ -272,6 +272,17 @@ def stop_job(context: Context, job: type[Job], request: Json) -> Json:
     return {}
 
 
+def delete_job(context: Context, job: type[Job], request: Json) -> Json:
+    """The answer of a Delete operation. Raises `ValidationException` when there is no such job or it runs."""
+    found = job.kind.find(context, request[f"{job.kind.prefix}Name"])
+    if found.document[f"{job.kind.prefix}Status"] not in ENDED:
+        words = job.kind.arn.replace("-", " ")
+        raise ValidationException(f"A {words} can be deleted only when it has ended: stop it first.")
+    job.kind.delete(context, found.name)
+    job.remove_folder(context, found.name)
+    return {}
+
+
 def _set_stopping(resource: Resource, status: str) -> None:
     if resource.document[status] not in ENDED:
         resource.document.update({status: "Stopping", "LastModifiedTime": now()})

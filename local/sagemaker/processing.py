@@ -12,7 +12,7 @@ from local.sagemaker.context import Context, now
 from local.sagemaker.environment import common_environment
 from local.sagemaker.errors import ResourceLimitExceeded, ValidationException
 from local.sagemaker.images import find_image
-from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, create_job, stop_job
+from local.sagemaker.jobs import JOBS, Job, JobFailed, create_job, delete_job, stop_job
 from local.sagemaker.programs import BASE, Program
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, describe, listing
@@ -55,12 +55,7 @@ def stop_processing_job(context: Context, request: Json) -> Json:
 
 @operation("DeleteProcessingJob")
 def delete_processing_job(context: Context, request: Json) -> Json:
-    found = KIND.find(context, request["ProcessingJobName"])
-    if found.document["ProcessingJobStatus"] not in ENDED:
-        raise ValidationException("A processing job can be deleted only when it has ended: stop it first.")
-    KIND.delete(context, found.name)
-    ProcessingJob.remove_folder(context, found.name)
-    return {}
+    return delete_job(context, ProcessingJob, request)
 
 
 class ProcessingJob(Job):

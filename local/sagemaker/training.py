@@ -13,7 +13,7 @@ from local.sagemaker.context import Context, now
 from local.sagemaker.environment import training_environment
 from local.sagemaker.errors import ResourceLimitExceeded, ValidationException
 from local.sagemaker.images import Image, find_image
-from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, JobStopped, create_job, stop_job
+from local.sagemaker.jobs import JOBS, Job, JobFailed, JobStopped, create_job, delete_job, stop_job
 from local.sagemaker.programs import Program
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, describe, listing
@@ -87,12 +87,7 @@ def stop_training_job(context: Context, request: Json) -> Json:
 
 @operation("DeleteTrainingJob")
 def delete_training_job(context: Context, request: Json) -> Json:
-    found = KIND.find(context, request["TrainingJobName"])
-    if found.document["TrainingJobStatus"] not in ENDED:
-        raise ValidationException("A training job can be deleted only when it has ended: stop it first.")
-    KIND.delete(context, found.name)
-    TrainingJob.remove_folder(context, found.name)
-    return {}
+    return delete_job(context, TrainingJob, request)
 
 
 class TrainingJob(Job):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ServiceError, ValidationException
-from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, JobStopped, create_job, stop_job
+from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, JobStopped, create_job, delete_job, stop_job
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, describe, listing, page
 from local.sagemaker.search import BadSearch, Trial, direction, propose
@@ -66,12 +66,7 @@ def stop_tuning_job(context: Context, request: Json) -> Json:
 
 @operation("DeleteHyperParameterTuningJob")
 def delete_tuning_job(context: Context, request: Json) -> Json:
-    found = KIND.find(context, request["HyperParameterTuningJobName"])
-    if found.document["HyperParameterTuningJobStatus"] not in ENDED:
-        raise ValidationException("A tuning job can be deleted only when it has ended: stop it first.")
-    KIND.delete(context, found.name)
-    TuningJob.remove_folder(context, found.name)
-    return {}
+    return delete_job(context, TuningJob, request)
 
 
 class TuningJob(Job):

@@ -41,6 +41,19 @@ def test_an_exit_code_fails_the_job_and_nothing_is_uploaded(sagemaker_client: An
         get(f"s3://{BUCKET}/{name}/out/b.txt")
 
 
+def test_a_job_is_deleted_once_it_has_ended(sagemaker_client: Any, name: str) -> None:
+    put(f"{name}/in/a.txt", "hello")
+    put(f"{name}/code/run.py", "import time; time.sleep(600)")
+    sagemaker_client.create_processing_job(**_request(name))
+    with pytest.raises(ClientError, match="A processing job can be deleted only when it has ended"):
+        sagemaker_client.delete_processing_job(ProcessingJobName=name)
+    sagemaker_client.stop_processing_job(ProcessingJobName=name)
+    assert ended(sagemaker_client, "processing", name)["ProcessingJobStatus"] == "Stopped"
+    sagemaker_client.delete_processing_job(ProcessingJobName=name)
+    with pytest.raises(ClientError, match="Could not find requested job"):
+        sagemaker_client.describe_processing_job(ProcessingJobName=name)
+
+
 def test_a_local_path_outside_the_folder_of_processing_is_refused(sagemaker_client: Any, name: str) -> None:
     request = _request(name)
     request["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/opt/ml/processing/../../etc"
