@@ -61,8 +61,8 @@ class Names:
         return f"{self.prefix}-{stage}"
 
     def alarm(self, stage: str, kind: str) -> str:
-        """The CloudWatch alarm of `stage`: quantile-loss, missing-minutes, feature-drift, monitor-silent, or degraded,
-        which is made of others."""
+        """The CloudWatch alarm of `stage`: quantile-loss, missing-minutes, feature-drift, monitor-silent,
+        unsound-forecasts (of production), or degraded, which is made of others."""
         return f"{self.prefix}-{stage}-{kind}"
 
     def role(self, part: str) -> str:
