@@ -23,12 +23,11 @@ _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", *_ABSENT}
 
 @dataclass(frozen=True)
 class State:
-    """Windows are judged until `judged_until` (event time); the run `run_id` took the last at the wall time `at`.
-
-    Both times are ISO 8601.
-    """
+    """Windows are judged until `judged_until` (event time), the last of them by the forecasts of the model's `version`;
+    the run `run_id` took these at the wall time `at`. Both times are ISO 8601."""
 
     judged_until: str
+    version: str
     run_id: str
     at: str
 

@@ -60,6 +60,8 @@ def _span(minutes: Columns, service: Service, state: State | None, clock: Clock)
     end = minutes.start + len(minutes) * WINDOW
     in_service = clock.now() - service.since.timestamp()
     since = serves_since(end, in_service, clock.speed, service.trained_until)
+    if state is not None and state.version == service.served.version:
+        since = state.until  # an endpoint is changed for other reasons too, as for a shadow beside the same model
     return max(minutes.start, first_moment(state.until if state else None, since, end)), end
 
 

@@ -26,7 +26,7 @@ def measure(run: Run, stage: str, closed: Closed, now: datetime) -> dict[str, An
 
     A run that is started again puts the same at the same time; when another run took the windows, it says so instead.
     """
-    wanted = State(iso_minute(closed.end), run.id, iso_milliseconds(now))
+    wanted = State(iso_minute(closed.end), closed.served.version, run.id, iso_milliseconds(now))
     state = take(run, stage, closed.before, wanted)
     if state is None:
         return nothing(run, stage, f"Another run has judged the windows from {iso_minute(closed.start)} on.")
