@@ -74,6 +74,16 @@ def read_hyperparameters(kind: type[H], folders: Folders) -> H:
         ) from error
 
 
+def list_from_json(text: object) -> object:
+    """What a hyperparameter that is a list says."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("it is a list, written as JSON") from None
+
+
 def _cause(mistake: Mapping[str, object]) -> str:
     """One mistake in the words of the built-in algorithms, as far as they have words for it."""
     location = mistake["loc"]

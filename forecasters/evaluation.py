@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
-from forecasters.contract import ClientError
+from forecasters.contract import ClientError, list_from_json
 from forecasters.series import Array, Series
 from loopcast.forecast import Configuration, Prediction
 from loopcast.metrics import pinball_loss, root_mean_squared_error, weighted_quantile_loss
 
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=1), BeforeValidator(list_from_json)]
 DEFAULT_QUANTILES = tuple(tenth / 10 for tenth in range(1, 10))
 
 

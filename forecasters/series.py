@@ -34,6 +34,27 @@ class Series:
         return replace(self, target=self.target[:-steps])
 
 
+def feature_rows(series: Series) -> int:
+    return 0 if series.dynamic_feat is None else len(series.dynamic_feat)
+
+
+def check_codes(series: Series, codes: int) -> None:
+    """Raises ValueError where a request lacks codes that the model was trained with."""
+    if len(series.cat) != codes:
+        raise ValueError(f"cat must have {codes} codes, as in training, not {len(series.cat)}")
+
+
+def check_features(series: Series, rows: int, horizon: int) -> None:
+    """Raises ValueError where a request lacks features that the model was trained with, or they don't reach."""
+    shape = (0, 0) if series.dynamic_feat is None else series.dynamic_feat.shape
+    expected = (rows, len(series.target) + horizon)
+    if shape != expected:
+        raise ValueError(
+            f"dynamic_feat must have {expected[0]} rows of {expected[1]} values (target and horizon), "
+            f"not {shape[0]} rows of {shape[1]}"
+        )
+
+
 def series_from_instance(instance: Instance) -> Series:
     """Raises ValueError with a sentence on what is wrong."""
     target = np.array(instance.target, dtype=np.float64)

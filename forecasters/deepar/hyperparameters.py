@@ -5,26 +5,16 @@ They come as text, lists as JSON; pydantic reads numbers from text by itself.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from forecasters.contract import Hyperparameters
-from forecasters.evaluation import DEFAULT_QUANTILES
+from forecasters.contract import Hyperparameters, list_from_json
+from forecasters.evaluation import DEFAULT_QUANTILES, Quantiles
 from forecasters.frequency import TimeFrequency
 
 Likelihood = Literal["gaussian", "beta", "negative-binomial", "student-T", "deterministic-L1"]
 Objective = Literal["", "train:final_loss", "test:RMSE", "test:mean_wQuantileLoss"]
-
-
-def _from_json(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError("it is a list, written as JSON") from None
 
 
 def _in_its_own_case(text: object) -> object:
@@ -33,13 +23,9 @@ def _in_its_own_case(text: object) -> object:
     return names.get(text.lower(), text) if isinstance(text, str) else text
 
 
-Quantile = Annotated[float, Field(gt=0, lt=1)]
 Cardinality = (
-    Literal["auto", "ignore", ""] | Annotated[list[PositiveInt], Field(min_length=1), BeforeValidator(_from_json)]
+    Literal["auto", "ignore", ""] | Annotated[list[PositiveInt], Field(min_length=1), BeforeValidator(list_from_json)]
 )
-
-
-Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=1), BeforeValidator(_from_json)]
 
 
 class DeepARHyperparameters(Hyperparameters):

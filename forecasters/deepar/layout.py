@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from forecasters.contract import ClientError
 from forecasters.deepar import calendar
 from forecasters.deepar.hyperparameters import DeepARHyperparameters
-from forecasters.series import Array, Series
+from forecasters.series import Array, Series, feature_rows
 
 MAX_ABSOLUTE = 1e30
 """Above it the network's single precision is at its end."""
@@ -84,7 +84,7 @@ def _feature_statistics(
     """Mean and deviation of each dynamic feature, none where there are none or they are to be ignored."""
     if hyperparameters.num_dynamic_feat in ("ignore", ""):
         return [], []
-    counts = {_rows(one) for one in series}
+    counts = {feature_rows(one) for one in series}
     if len(counts) > 1:
         raise ClientError("some series of the train channel have fewer rows of dynamic_feat than others")
     (count,) = counts
@@ -97,10 +97,6 @@ def _feature_statistics(
     values = np.concatenate([_training_features(one) for one in series], axis=1)
     deviations = values.std(axis=1)
     return values.mean(axis=1).tolist(), np.where(deviations > 0, deviations, 1.0).tolist()
-
-
-def _rows(one: Series) -> int:
-    return 0 if one.dynamic_feat is None else len(one.dynamic_feat)
 
 
 def _training_features(one: Series) -> Array:

@@ -18,7 +18,7 @@ from forecasters.deepar.network import build
 from forecasters.deepar.panel import panel
 from forecasters.deepar.training import fit
 from forecasters.hosts import ALONE, Hosts, meeting
-from forecasters.series import Array, Series
+from forecasters.series import Array, Series, check_codes, check_features
 from loopcast.forecast import Configuration, Prediction
 
 MANIFEST = "manifest.json"
@@ -67,9 +67,9 @@ class DeepAR:
     def _check(self, series: Series) -> None:
         known = self.manifest.layout
         if known.cardinality:
-            _check_codes(series.cat, known.cardinality)
+            _check_codes(series, known.cardinality)
         if known.num_dynamic_feat:
-            _check_features(series, known.num_dynamic_feat, self.prediction_length)
+            check_features(series, known.num_dynamic_feat, self.prediction_length)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,19 +108,8 @@ def _quantiles(samples: Array, levels: Sequence[str]) -> dict[str, list[float]]:
     return dict(zip(levels, values.tolist(), strict=True))
 
 
-def _check_codes(cat: Sequence[int], cardinality: Sequence[int]) -> None:
-    if len(cat) != len(cardinality):
-        raise ValueError(f"cat must have {len(cardinality)} codes, as in training, not {len(cat)}")
-    for code, size in zip(cat, cardinality, strict=True):
+def _check_codes(series: Series, cardinality: Sequence[int]) -> None:
+    check_codes(series, len(cardinality))
+    for code, size in zip(series.cat, cardinality, strict=True):
         if code >= size:
             raise ValueError(f"cat has the code {code}, but the model knows codes below {size}")
-
-
-def _check_features(series: Series, rows: int, horizon: int) -> None:
-    shape = (0, 0) if series.dynamic_feat is None else series.dynamic_feat.shape
-    expected = (rows, len(series.target) + horizon)
-    if shape != expected:
-        raise ValueError(
-            f"dynamic_feat must have {expected[0]} rows of {expected[1]} values (target and horizon), "
-            f"not {shape[0]} rows of {shape[1]}"
-        )

@@ -1,0 +1,1 @@
+"""Gradient-boosted quantiles of the latest values' ranks, by XGBoost."""
