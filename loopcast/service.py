@@ -51,6 +51,11 @@ class Stop:
     def requested(self) -> bool:
         return self._event.is_set()
 
+    @property
+    def flag(self) -> threading.Event:
+        """Set once a stop was asked for, for others to wait for."""
+        return self._event
+
     def wait(self, seconds: float) -> None:
         """Idles for `seconds`, or until a stop is asked for."""
         self._event.wait(max(0.0, seconds))

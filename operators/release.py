@@ -211,7 +211,9 @@ def _roll_back(world: World, stage: str) -> Wish | None:
     if not served.has_previous or _brought_back(world, stage):
         return Wish("NothingBefore", f"The alarm {standing[0]} stands, and {stage} has nothing to go back to.")
     message = f"The alarm {standing[0]} fired while {stage} baked version {served.version}: it is rolled back."
-    return _launch(world, "RollBack", "rollback", stage, served.version, message, {})
+    arns = {package.version: package.arn for package in world.seen.packages}
+    arguments = {"model_package_arn": arns.get(served.version, ""), "reason": f"The alarm {standing[0]} fired."}
+    return _launch(world, "RollBack", "rollback", stage, served.version, message, arguments)
 
 
 def _brought_back(world: World, stage: str) -> bool:

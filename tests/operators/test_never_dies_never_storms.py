@@ -19,6 +19,7 @@ from tests.operators.world import Killed, MemoryClaims, Place, SharedTable, Sigh
 
 MINUTE = timedelta(minutes=1)
 OVER = [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.SKIPPED]
+SELDOM = st.sampled_from([False, False, False, True])
 LENGTHS = st.sampled_from(["1m", "30m", "6h", "2d"])
 
 
@@ -57,6 +58,7 @@ class Loop(RuleBasedStateMachine):
     @initialize(spec=specs())
     def begin(self, spec: RetrainingSpec) -> None:
         self.spec = spec
+        self.sight.alarms = {"a": ALARM}
 
     @rule(minutes=st.integers(0, 4000))
     def time_passes(self, minutes: int) -> None:
@@ -92,16 +94,24 @@ class Loop(RuleBasedStateMachine):
         self.a_replica_looks(replica, 0)
         self.claims[replica].meanwhile = None
 
-    @rule(state=st.sampled_from(OVER), data=st.data())
-    def a_run_ends(self, state: RunState, data: st.DataObject) -> None:
-        if self.place.running:
-            self.place.states[data.draw(st.sampled_from(self.place.running))] = state
+    @rule(state=st.sampled_from(OVER), newest=st.booleans())
+    def a_run_ends(self, state: RunState, newest: bool) -> None:
+        for name in self.place.running[-1:] if newest else self.place.running[:1]:
+            self.place.states[name] = state
 
-    @rule(fault=st.sampled_from(["", "", "refused", "unreachable", "killed-before", "killed-after"]))
+    @rule(state=st.sampled_from(OVER), minutes=st.integers(0, 600))
+    def an_ordinary_round(self, state: RunState, minutes: int) -> None:
+        """A look that may launch, a run that ends, and a look at that."""
+        self.a_replica_looks(0, 0)
+        self.time_passes(minutes)
+        self.a_run_ends(state, newest=True)
+        self.a_replica_looks(1, 0)
+
+    @rule(fault=st.sampled_from(["", "", "", "refused", "unreachable", "killed-before", "killed-after"]))
     def launches_meet(self, fault: str) -> None:
         self.place.fault = fault
 
-    @rule(blind=st.booleans(), down=st.booleans())
+    @rule(blind=SELDOM, down=SELDOM)
     def the_network_changes(self, blind: bool, down: bool) -> None:
         self.place.blind, self.table.down = blind, down
 
@@ -113,7 +123,7 @@ class Loop(RuleBasedStateMachine):
     def the_pipeline_changes(self, code: str) -> None:
         self.place.code = code
 
-    @rule(suspend=st.booleans(), dry_run=st.booleans())
+    @rule(suspend=SELDOM, dry_run=SELDOM)
     def the_policy_changes(self, suspend: bool, dry_run: bool) -> None:
         self.spec = self.spec.model_copy(update={"suspend": suspend, "dry_run": dry_run})
 

@@ -130,7 +130,11 @@ def test_an_alarm_that_fires_in_the_bake_time_rolls_the_stage_back(stage: str, a
     decision, _ = look(spec(), status, stages=stages, runs=runs, alarms=alarms, now=NOON + HOUR)
     assert decision.launch is not None
     assert (decision.reason, decision.launch.pipeline) == ("RollBack", "rollback")
-    assert decision.launch.arguments == {"stage": stage}
+    assert decision.launch.arguments == {
+        "stage": stage,
+        "model_package_arn": "arn:3",
+        "reason": f"The alarm loopcast-fees-{stage}-degraded fired.",
+    }
     late, _ = look(spec(), status, stages=stages, runs=runs, alarms=alarms, now=NOON + 6 * HOUR)
     assert late.reason != "RollBack"
 

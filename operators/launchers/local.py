@@ -1,0 +1,213 @@
+"""Runs pipelines as processes of this machine: `python -m pipelines.run`, each in a process group of its own.
+
+A run's folder tells everything about it: the process that runs it, how it ended, what it printed. So an operator that
+is started again finds the runs of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+
+from operators.launchers.base import LaunchFailed, Progress, Recurring
+from operators.models import iso
+from operators.runs import Run, RunState
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 6.0
+"""How long a cancelled run has to stop its jobs before it is killed."""
+KEPT = 20
+"""How many folders of a recurring pipeline's runs are kept."""
+LONGEST_RECURRING = 3600.0
+"""Seconds on the wall after which a recurring pipeline's run is ended: the next ones would never run."""
+_CANCELLED = 130
+_WAIT = 'trap : TERM; "$@"; code=$?; echo $code > "$0.part" && mv "$0.part" "$0"'
+"""Leaves the program's exit code in a file, whoever waits for it by then."""
+
+
+@dataclass(frozen=True)
+class LocalLauncher:
+    """Pipelines on the feed file `feed`; everything is kept below `folder`. `command` is what runs a pipeline, and
+    `compiled` the folder of compiled ones."""
+
+    feed: Path
+    folder: Path
+    compiled: Path = Path("manifests/pipelines/ir")
+    command: Sequence[str] = (sys.executable, "-m", "pipelines.run")
+
+    def launch(self, run: Run) -> str:
+        folder = self._folder(run.id)
+        if not (folder / "process.json").exists():
+            self._start(run.id, run.pipeline, run.arguments)
+        return run.id
+
+    def progress(self, run: Run) -> Progress:
+        return self._progress(self._folder(run.handle or run.id))
+
+    def cancel(self, run: Run) -> None:
+        self._stop([self._folder(run.handle or run.id)])
+
+    def cancel_all(self) -> list[str]:
+        """Ends every run that goes on, and says which those were."""
+        running = [folder for folder in self._folders() if not self._progress(folder).state.over]
+        self._stop(running)
+        return [folder.name for folder in running]
+
+    def digest(self, pipeline: str) -> str:
+        with suppress(OSError):
+            return sha256((self.compiled / f"{pipeline}.yaml").read_bytes()).hexdigest()[:10]
+        return ""
+
+    def ensure_recurring(self, recurring: Recurring, now: datetime) -> bool:
+        """Starts a run when one is due: at once, then each interval, one at a time; those that were missed are not made
+        up for."""
+        known = self._recurring(recurring.name)
+        if known and not self._progress(self._folder(known["run"])).state.over:
+            if time.time() - float(known["wall"]) > LONGEST_RECURRING:
+                self._stop([self._folder(known["run"])])
+            return False
+        began = datetime.fromisoformat(known["began"]) if known else None
+        if began is not None and began <= now < began + recurring.interval:
+            return False
+        run = _recurring_id(recurring.name, now)
+        _write(self._schedule(recurring.name), {"run": run, "began": iso(now), "wall": str(time.time())})
+        with suppress(LaunchFailed):  # the next one may do better
+            self._start(run, recurring.pipeline, recurring.arguments)
+        self._forget_old(recurring.name)
+        return True
+
+    def remove_recurring(self, name: str) -> bool:
+        with suppress(FileNotFoundError):
+            self._schedule(name).unlink()
+            return True
+        return False
+
+    def _start(self, run_id: str, pipeline: str, arguments: Mapping[str, str]) -> None:
+        folder = self._folder(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        head = [*self.command, pipeline, "--feed", str(self.feed), "--run-id", run_id, "--output", str(folder)]
+        command = ["sh", "-c", _WAIT, str(folder / "exit"), *head, *_flags(arguments)]
+        try:
+            with (folder / "output.log").open("ab") as output:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                )
+        except OSError as error:
+            raise LaunchFailed(f"The program could not be started ({error}).") from error
+        began = psutil.Process(process.pid).create_time() if psutil.pid_exists(process.pid) else 0.0
+        _write(folder / "process.json", {"pid": process.pid, "began": began, "pipeline": pipeline})
+        log.info("started", extra={"pipeline": pipeline, "run_id": run_id, "pid": process.pid})
+
+    def _progress(self, folder: Path) -> Progress:
+        if _alive(folder):
+            return Progress(RunState.RUNNING)
+        try:
+            code = int((folder / "exit").read_text())
+        except (OSError, ValueError):
+            state = RunState.CANCELED if (folder / "cancelled").exists() else RunState.FAILED
+            return Progress(state, "Its process was killed.")
+        if code == 0:
+            return Progress(RunState.SUCCEEDED)
+        state = RunState.CANCELED if code == _CANCELLED or (folder / "cancelled").exists() else RunState.FAILED
+        return Progress(state, _last_line(folder / "output.log") or f"It ended with {code}.")
+
+    def _stop(self, folders: Iterable[Path]) -> None:
+        """SIGTERM to each run's process group; then SIGKILL to what is left."""
+        stopping = [folder for folder in folders if _alive(folder)]
+        for folder in stopping:
+            (folder / "cancelled").touch()
+            _signal(folder, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(_alive(folder) for folder in stopping) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for folder in stopping:
+            _signal(folder, signal.SIGKILL)
+
+    def _forget_old(self, name: str) -> None:
+        for folder in sorted(self._folders(f"{_short(name)}-*"))[:-KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, run_id: str) -> Path:
+        return self.folder / "runs" / run_id
+
+    def _folders(self, pattern: str = "*") -> list[Path]:
+        return [path.parent for path in (self.folder / "runs").glob(f"{pattern}/process.json")]
+
+    def _schedule(self, name: str) -> Path:
+        return self.folder / "recurring" / f"{name}.json"
+
+    def _recurring(self, name: str) -> dict[str, str] | None:
+        with suppress(OSError, ValueError):
+            return dict(json.loads(self._schedule(name).read_text()))
+        return None
+
+
+def _flags(arguments: Mapping[str, str]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
+
+
+def _short(name: str) -> str:
+    """At most 27 characters, so that a run's id has 40."""
+    return name if len(name) <= 27 else f"{name[:20].rstrip('-')}-{sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _recurring_id(name: str, now: datetime) -> str:
+    return f"{_short(name)}-{now:%y%m%d%H%M%S}"
+
+
+def _write(path: Path, document: Mapping[str, object]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document), encoding="utf-8")
+    part.replace(path)
+
+
+def _process(folder: Path) -> psutil.Process | None:
+    """The run's first process, if it is still that one and not a later one of the same number."""
+    with suppress(OSError, ValueError, KeyError, psutil.Error):
+        known = json.loads((folder / "process.json").read_text())
+        process = psutil.Process(known["pid"])
+        if abs(process.create_time() - known["began"]) < 1:
+            return process
+    return None
+
+
+def _alive(folder: Path) -> bool:
+    process = _process(folder)
+    if process is None:
+        return False
+    with suppress(psutil.Error):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            with suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
+            return False
+        return True
+    return False
+
+
+def _signal(folder: Path, number: signal.Signals) -> None:
+    known = json.loads((folder / "process.json").read_text())
+    with suppress(ProcessLookupError):
+        os.killpg(known["pid"], number)
+
+
+def _last_line(path: Path) -> str:
+    with suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("loopcast: ")[:1000] if lines else ""
+    return ""
