@@ -268,7 +268,7 @@ def states(aws: Any, bucket: str, images: Path, tmp_path: Path) -> Iterator[Call
     opened[0].store.close()
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(["tick", "kill", "crash"]), st.integers(0, 3 * HOUR)), max_size=6))
 def test_every_slot_has_one_execution_whatever_is_killed_when(
     states: Callable[[], Context], steps: list[tuple[str, int]]
