@@ -31,7 +31,8 @@ def measure(run: Run, stage: str, closed: Closed, now: datetime) -> dict[str, An
     if state is None:
         return nothing(run, stage, f"Another run has judged the windows from {iso_minute(closed.start)} on.")
     baseline = read_baseline(closed.served.package)
-    record = of_windows(run, stage, closed, baseline, number(run.names, "thresholds", stage))
+    limit = number(run.names, "thresholds", stage)
+    record = {**of_windows(run, stage, closed, baseline, limit), "measured_at": state.at}
     cloudwatch.put(record, datetime.fromisoformat(state.at))
     write_history(run, stage, closed.end, record)
     return record
