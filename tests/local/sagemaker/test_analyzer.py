@@ -239,6 +239,35 @@ def test_what_can_not_be_analyzed_fails_with_its_reason(
         container("a", "label,prediction\n1,3\n", **variables)
 
 
+def test_only_what_was_predicted_in_the_window_counts(tmp_path: Path) -> None:
+    times = {"before": "00:59:59Z", "first": "01:00:00Z", "last": "01:59:59Z", "after": "02:00:00Z"}
+    lines = [captured("1", eventId=event, inferenceTime=f"2026-01-01T{time}") for event, time in times.items()]
+    lines += [captured("1", eventId="timeless"), "no json"]
+    labels = [
+        json.dumps({"groundTruthData": {"data": "3", "encoding": "CSV"}, "eventMetadata": {"eventId": event}})
+        for event in [*times, "timeless", "unknown"]
+    ]
+    for folder, content in (("captured", lines), ("truth", labels)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jsonl").write_text("\n".join(content))
+    settings = read_settings(
+        {
+            "dataset_format": '{"sagemakerCaptureJson": {"captureIndexNames": ["endpointOutput"]}}',
+            "dataset_source": str(tmp_path / "captured"),
+            "ground_truth_source": str(tmp_path / "truth"),
+            "output_path": str(tmp_path / "output"),
+            "start_time": "2026-01-01T01:00:00Z",
+            "end_time": "2026-01-01T02:00:00Z",
+        }
+    )
+
+    assert analyze(settings) == "Completed: Job completed successfully with no violations."
+
+    statistics = json.loads((tmp_path / "output" / "statistics.json").read_text())
+    assert statistics["dataset"]["item_count"] == 3  # first, last and timeless
+    assert statistics["regression_metrics"]["rmse"]["value"] == 2.0
+
+
 def test_metrics_lie_where_aws_puts_them() -> None:
     stated = {
         "dataset_source": "a",
