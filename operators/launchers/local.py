@@ -28,6 +28,8 @@ from operators.models import iso
 from operators.runs import Run, RunState
 
 log = logging.getLogger(__name__)
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""The processes that this program has started and not waited for yet."""
 STOP_SECONDS = 6.0
 """How long a cancelled run has to stop its jobs before it is killed."""
 KEPT = 20
@@ -108,7 +110,8 @@ class LocalLauncher:
                 )
         except OSError as error:
             raise LaunchFailed(f"The program could not be started ({error}).") from error
-        began = psutil.Process(process.pid).create_time() if psutil.pid_exists(process.pid) else 0.0
+        _children[process.pid] = process
+        began = psutil.Process(process.pid).create_time()  # it is there until it is waited for
         _write(folder / "process.json", {"pid": process.pid, "began": began, "pipeline": pipeline})
         log.info("started", extra={"pipeline": pipeline, "run_id": run_id, "pid": process.pid})
 
@@ -136,6 +139,7 @@ class LocalLauncher:
             time.sleep(0.05)
         for folder in stopping:
             _signal(folder, signal.SIGKILL)
+            _wait(folder)
 
     def _forget_old(self, name: str) -> None:
         for folder in sorted(self._folders(f"{_short(name)}-*"))[:-KEPT]:
@@ -191,12 +195,11 @@ def _alive(folder: Path) -> bool:
     process = _process(folder)
     if process is None:
         return False
+    if (child := _children.get(process.pid)) is not None and child.poll() is not None:
+        del _children[process.pid]
+        return False
     with suppress(psutil.Error):
-        if process.status() == psutil.STATUS_ZOMBIE:
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
-            return False
-        return True
+        return process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
@@ -204,6 +207,13 @@ def _signal(folder: Path, number: signal.Signals) -> None:
     known = json.loads((folder / "process.json").read_text())
     with suppress(ProcessLookupError):
         os.killpg(known["pid"], number)
+
+
+def _wait(folder: Path) -> None:
+    """Until the killed process is gone, where it is this program's own."""
+    child = _children.pop(json.loads((folder / "process.json").read_text())["pid"], None)
+    if child is not None:
+        child.wait()
 
 
 def _last_line(path: Path) -> str:

@@ -1,0 +1,169 @@
+"""Pipelines as processes of this machine, with a real program in their place."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from operators.launchers.base import Recurring
+from operators.launchers.local import KEPT, LocalLauncher
+from operators.runs import Run, RunState
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+PROGRAM = """
+import json, os, signal, subprocess, sys, time
+pipeline, *flags = sys.argv[1:]
+given = dict(flag.lstrip("-").split("=") if "=" in flag else (flag.lstrip("-"), None) for flag in flags)
+with open(os.environ["STARTS"], "a") as file:
+    file.write(json.dumps([os.getpid(), pipeline, flags]) + "\\n")
+if pipeline == "broken":
+    sys.exit("loopcast: The step train failed: it is broken.")
+if pipeline == "endless":
+    def stop(*_):
+        print("the jobs were stopped")
+        sys.exit(130)
+    signal.signal(signal.SIGTERM, stop)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    while True:
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalLauncher]:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "starts").touch()
+    monkeypatch.setenv("STARTS", str(tmp_path / "starts"))
+    made = LocalLauncher(
+        tmp_path / "feed.yaml", tmp_path, tmp_path / "ir", (sys.executable, str(tmp_path / "program.py"))
+    )
+    yield made
+    made.cancel_all()
+
+
+def starts(launcher: LocalLauncher) -> list[tuple[int, str, list[str]]]:
+    return [tuple(json.loads(line)) for line in (launcher.folder / "starts").read_text().splitlines()]
+
+
+def run(pipeline: str, name: str = "fees-retrain-1", **arguments: str) -> Run:
+    return Run(1, pipeline, "AlarmStanding", NOON, id=name, arguments=arguments)
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def over(launcher: LocalLauncher, launched: Run) -> RunState:
+    until(lambda: launcher.progress(launched).state.over)
+    return launcher.progress(launched).state
+
+
+def test_a_run_gets_its_feed_its_name_and_its_arguments(launcher: LocalLauncher) -> None:
+    launched = run("build", lookback_days="7", poll_interval="0.2")
+    launcher.launch(launched)
+    assert over(launcher, launched) is RunState.SUCCEEDED
+    [(_, pipeline, flags)] = starts(launcher)
+    output = launcher.folder / "runs" / "fees-retrain-1"
+    assert pipeline == "build"
+    assert flags == [
+        *("--feed", str(launcher.feed), "--run-id", "fees-retrain-1", "--output", str(output)),
+        *("--lookback-days=7", "--poll-interval=0.2"),
+    ]
+
+
+def test_a_launch_that_is_repeated_starts_nothing(launcher: LocalLauncher) -> None:
+    launched = run("endless")
+    for _ in range(3):
+        launcher.launch(launched)
+    until(lambda: bool(starts(launcher)))
+    launcher.launch(launched)
+    assert len(starts(launcher)) == 1
+
+
+def test_a_failed_run_says_why(launcher: LocalLauncher) -> None:
+    launched = run("broken")
+    launcher.launch(launched)
+    assert over(launcher, launched) is RunState.FAILED
+    assert launcher.progress(launched).message == "The step train failed: it is broken."
+
+
+def test_a_run_nobody_knows_and_one_whose_process_was_killed_have_failed(launcher: LocalLauncher) -> None:
+    assert launcher.progress(run("build", "never-seen")).state is RunState.FAILED
+    launched = run("endless")
+    launcher.launch(launched)
+    known = json.loads((launcher.folder / "runs" / launched.id / "process.json").read_text())
+    for process in [*psutil.Process(known["pid"]).children(recursive=True), psutil.Process(known["pid"])]:
+        process.kill()
+    assert over(launcher, launched) is RunState.FAILED
+
+
+def test_an_operator_that_is_started_again_finds_its_runs_and_can_end_them_with_all_they_started(
+    launcher: LocalLauncher,
+) -> None:
+    launched = run("endless")
+    launcher.launch(launched)
+    until(lambda: bool(starts(launcher)) and len(_family(launcher, launched)) == 3)
+    family = _family(launcher, launched)
+    again = replace(launcher)
+    assert again.progress(launched).state is RunState.RUNNING
+    again.cancel(launched)
+    assert again.progress(launched).state is RunState.CANCELED
+    assert "the jobs were stopped" in (launcher.folder / "runs" / launched.id / "output.log").read_text()
+    until(lambda: not any(process.is_running() and process.status() != "zombie" for process in family))
+    assert again.cancel_all() == []
+
+
+def _family(launcher: LocalLauncher, launched: Run) -> list[psutil.Process]:
+    known = json.loads((launcher.folder / "runs" / launched.id / "process.json").read_text())
+    first = psutil.Process(known["pid"])
+    return [first, *first.children(recursive=True)]
+
+
+def test_a_recurring_pipeline_runs_at_once_and_then_by_event_time(launcher: LocalLauncher) -> None:
+    hourly = Recurring("fees-monitor-staging", "monitor", timedelta(hours=1), {"stage": "staging"})
+
+    def look(minutes: int) -> bool:
+        until(lambda: all(launcher.progress(run("monitor", folder.name)).state.over for folder in launcher._folders()))
+        return launcher.ensure_recurring(hourly, NOON + timedelta(minutes=minutes))
+
+    assert [look(minutes) for minutes in (0, 1, 59, 60, 61, 500, 501)] == [True, False, False, True, False, True, False]
+    until(lambda: len(starts(launcher)) == 3)
+    assert launcher.remove_recurring(hourly.name)
+    assert not launcher.remove_recurring(hourly.name)
+
+
+def test_a_recurring_pipeline_never_runs_twice_at_once(launcher: LocalLauncher) -> None:
+    hourly = Recurring("fees-monitor-staging", "endless", timedelta(hours=1))
+    assert launcher.ensure_recurring(hourly, NOON)
+    assert not launcher.ensure_recurring(hourly, NOON + timedelta(hours=5))
+    assert not replace(launcher).ensure_recurring(hourly, NOON + timedelta(hours=5))
+
+
+def test_old_folders_of_a_recurring_pipeline_go(launcher: LocalLauncher) -> None:
+    hourly = Recurring("fees-monitor-staging", "broken", timedelta(hours=1))
+    for hour in range(KEPT + 3):
+        folder = launcher.folder / "runs" / f"fees-monitor-staging-26111{hour:07d}"
+        folder.mkdir(parents=True)
+        (folder / "process.json").write_text("{}")
+    launcher.ensure_recurring(hourly, NOON)
+    assert len(launcher._folders("fees-monitor-staging-*")) == KEPT
+
+
+def test_the_compiled_pipeline_is_known_by_its_content(launcher: LocalLauncher) -> None:
+    assert launcher.digest("build") == ""
+    launcher.compiled.mkdir()
+    (launcher.compiled / "build.yaml").write_text("one")
+    one = launcher.digest("build")
+    (launcher.compiled / "build.yaml").write_text("two")
+    assert one != launcher.digest("build") != ""
