@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.run import Refused
 from loopcast import aws
 from loopcast.names import Names
 
 _log = logging.getLogger(__name__)
 _KINDS = ("degraded", "quantile-loss", "unsound-forecasts")
 _TYPES = ["MetricAlarm", "CompositeAlarm"]
+_LARGEST_CANARY = 50
 _LONGEST_WAIT = 3600
 _LEAST_LIMIT, _LARGEST_LIMIT = 600, 28_800
 _MISSED = 0.01
@@ -29,6 +31,10 @@ class Guardrails:
     bake_seconds: float = 0.0
     alarms: Sequence[str] = ()
     check: Callable[[int], list[str]] = lambda _: []
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.canary_percent <= _LARGEST_CANARY:
+            raise Refused(f"canary_percent must be from 0 to {_LARGEST_CANARY}, not {self.canary_percent}.")
 
     @property
     def wait(self) -> int:
@@ -52,7 +58,7 @@ class Guardrails:
         if self.canary_percent:
             size = {"Type": "CAPACITY_PERCENT", "Value": self.canary_percent}
             routing = {**routing, "Type": "CANARY", "CanarySize": size}
-        limit = min(_LARGEST_LIMIT, max(_LEAST_LIMIT, math.ceil(limit_seconds) + self.seconds))
+        limit = min(_LARGEST_LIMIT, max(_LEAST_LIMIT, math.ceil(limit_seconds) + 1 + self.seconds))
         policy = {"TrafficRoutingConfiguration": routing, "MaximumExecutionTimeoutInSeconds": limit}
         watched = {"Alarms": [{"AlarmName": name} for name in self.alarms]}
         rollback = {"AutoRollbackConfiguration": watched} if self.alarms else {}

@@ -183,7 +183,7 @@ class Endpoints:
             traffic.route([(one, one.share if len(kept) > 1 else 1.0) for one in kept])
 
     def _start_again(self, traffic: Traffic, config: Json) -> None:
-        """Starts what served before this server; its status doesn't change. Tried until it serves."""
+        """Starts what served before this server; its status doesn't change. Tried until it serves, or is to change."""
         while not self._closing.is_set():
             try:
                 self._check(traffic.endpoint)
@@ -192,6 +192,8 @@ class Endpoints:
                 return
             except Exception as error:
                 log.warning("an endpoint can't be started", extra={"endpoint": traffic.endpoint, "reason": str(error)})
+                if KIND.find(self._context, traffic.endpoint).document["EndpointStatus"] != "InService":
+                    return
                 self._closing.wait(_REVIVE_SECONDS)
             else:
                 traffic.route([(one, 1.0)])

@@ -107,20 +107,27 @@ class Stages:
         return float(clients.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
 
     def put_alarm(self, stage: str, kind: str, state: str) -> None:
+        """The stage's alarm in this state, which no metric changes."""
         cloudwatch, name = clients.client("cloudwatch"), self.names.alarm(stage, kind)
         if not cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]:
-            cloudwatch.put_metric_alarm(
-                AlarmName=name,
-                Namespace="Tests",
-                MetricName=name,
-                Statistic="Maximum",
-                Period=60,
-                EvaluationPeriods=1,
-                Threshold=1,
-                ComparisonOperator="GreaterThanThreshold",
-                TreatMissingData="ignore",
-            )
+            self.watch(stage, kind, name)
         cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
+
+    def watch(self, stage: str, kind: str, metric: str) -> None:
+        """The stage's alarm on more than 0 in the metric's sum over ten seconds."""
+        dimensions = {"Feed": self.feed.name, "Stage": stage}
+        clients.client("cloudwatch").put_metric_alarm(
+            AlarmName=self.names.alarm(stage, kind),
+            Namespace=self.names.metric_namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            Statistic="Sum",
+            Period=10,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="ignore",
+        )
 
 
 @contextmanager

@@ -62,12 +62,23 @@ def test_an_alarm_takes_a_baking_model_back_and_keeps_it_out(local: Stages) -> N
         approved_package(local.names, new["ModelPackageArn"], "staging")
 
 
-def test_a_model_whose_forecasts_are_unsound_while_it_bakes_goes_out_again(local: Stages) -> None:
+def test_a_canary_whose_forecasts_are_unsound_never_gets_all_traffic(local: Stages) -> None:
     old, new = local.package(0.2), local.package(0.3, UNSOUND="yes")
     local.deploy("unsound", old, "u1")
-    with pytest.raises(Refused, match=r"it has no quantile 0\.9.* the endpoint serves what it served before"):
-        local.deploy("unsound", new, "u2", local.rails("unsound"))
+    local.watch("unsound", "unsound-forecasts", "UnsoundForecasts")
+    rails = local.rails("unsound", bake_seconds=3600)
+    with pytest.raises(Refused, match=r"unsound-forecasts\. While it baked, .* it has no quantile 0\.9"):
+        local.deploy("unsound", new, "u2", rails)
     assert local.serves("unsound") == old["ModelPackageArn"]
+    assert local.described(new["ModelPackageArn"])["ModelApprovalStatus"] == "Rejected"
+
+
+def test_without_an_alarm_unsound_forecasts_take_the_model_back_when_it_has_baked(local: Stages) -> None:
+    old, new = local.package(0.2), local.package(0.3, UNSOUND="yes")
+    local.deploy("late", old, "l1")
+    with pytest.raises(Refused, match=r"it has no quantile 0\.9.* the endpoint serves what it served before"):
+        local.deploy("late", new, "l2", local.rails("late", canary_percent=0))
+    assert local.serves("late") == old["ModelPackageArn"]
     assert local.described(new["ModelPackageArn"])["ModelApprovalStatus"] == "Rejected"
 
 
@@ -139,3 +150,9 @@ def test_guardrails_are_what_sagemaker_takes(percent: int, bake: float, limit: f
 def test_so_many_requests_seldom_miss_the_canary(percent: int) -> None:
     asks = Guardrails(percent).asks
     assert (1 - percent / 100) ** asks <= 0.01 < (1 - percent / 100) ** (asks - 1)
+
+
+@pytest.mark.parametrize("percent", [-1, 51, 100])
+def test_a_canary_is_at_most_half(percent: int) -> None:
+    with pytest.raises(Refused, match=f"canary_percent must be from 0 to 50, not {percent}"):
+        Guardrails(percent)
