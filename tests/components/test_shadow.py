@@ -25,7 +25,7 @@ from tests.components.examples import FEED_TEXT
 from tests.components.stack import minute, put
 from tests.components.stages import Stages, stages
 
-FEED = parse_feed(FEED_TEXT.replace("name: parcels", "name: parcels-shadows"))
+FEED = parse_feed(FEED_TEXT.replace("name: parcels", "name: parcels-shadows").replace("horizon: 10m", "horizon: 3m"))
 QUANTILES = (0.1, 0.5, 0.9)
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 LEVEL = 100.0
@@ -79,13 +79,13 @@ def test_a_shadow_that_is_better_passes_and_the_stage_is_as_before(local: Stages
     local.deploy("better", old, "b1")
     before = local.endpoint("better")
     model = package_model(local.names, new)
-    said = shadow(local.run("b2"), "better", model, "ml.m5.large", 22 * 60, minutes.waiting)
+    said = shadow(local.run("b2"), "better", model, "ml.m5.large", 8 * 60, minutes.waiting)
     assert "no worse than the champion in 2 windows" in said
     after = local.endpoint("better")
     assert after["EndpointConfigName"] == before["EndpointConfigName"]
     assert "ShadowProductionVariants" not in after
     changed = after["LastModifiedTime"]
-    assert shadow(local.run("b2"), "better", model, "ml.m5.large", 22 * 60, minutes.waiting) == said
+    assert shadow(local.run("b2"), "better", model, "ml.m5.large", 8 * 60, minutes.waiting) == said
     assert local.endpoint("better")["LastModifiedTime"] == changed
 
 
@@ -96,7 +96,7 @@ def test_a_shadow_that_is_worse_is_stopped_with_the_reason_and_refused_from_then
     local.deploy("worse", old, "w1")
     model = package_model(local.names, new)
     with pytest.raises(Refused, match=r"Its loss is 0\.\d+ higher than the champion's in the mean of 2 windows"):
-        shadow(local.run("w2"), "worse", model, "ml.m5.large", 22 * 60, minutes.waiting)
+        shadow(local.run("w2"), "worse", model, "ml.m5.large", 8 * 60, minutes.waiting)
     assert local.serves("worse") == old["ModelPackageArn"]
     described = local.described(new["ModelPackageArn"])
     assert described["ModelApprovalStatus"] == "Rejected"
@@ -107,8 +107,8 @@ def test_there_is_no_shadow_of_nothing_and_none_too_short_for_a_window(local: St
     model = package_model(local.names, local.package(0.2))
     waiting = minutes.waiting
     assert "nothing to compare" in shadow(local.run("n1"), "none", model, "ml.m5.large", 3600, waiting)
-    with pytest.raises(Refused, match="must be from 660, so that a window closes"):
-        shadow(local.run("n2"), "none", model, "ml.m5.large", 600, waiting)
+    with pytest.raises(Refused, match="must be from 240, so that a window closes"):
+        shadow(local.run("n2"), "none", model, "ml.m5.large", 200, waiting)
     assert not clients.client("sagemaker").list_endpoints(NameContains="none")["Endpoints"]
 
 
