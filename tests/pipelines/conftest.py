@@ -75,7 +75,7 @@ def make_stack(
         put(stack.names, [minute(feed, index, float(value)) for index, value in enumerate(values) if index != 150])
         for parameter, value in {"epochs": str(epochs), "num_cells": "10", "num_layers": "1"}.items():
             stack.set_parameter(value, "hyperparameters", "deepar", parameter)
-        stack.set_parameter("deepar, statistical", "candidates")
+        stack.set_parameter("boosted, deepar, statistical", "candidates")
         stack.set_parameter("1", "hyperparameters", "statistical", "nonsense")
         return stack
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.algorithms import CANDIDATES
 from components.backtest.backtest import backtest
 from components.check_approval.check_approval import approved_package
 from components.create_models.create_models import champion, create_models
@@ -62,9 +63,10 @@ def production(stack: Stack, built: dict[str, Any], staging: dict[str, Any]) -> 
 
 
 @pytest.fixture(scope="module")
-def second(stack: Stack, production: dict[str, Any]) -> dict[str, Any]:
-    """A run on the same minutes once the first run's model is in production."""
-    return stack.result("build", "r2")
+def second(stack: Stack, built: dict[str, Any], production: dict[str, Any]) -> dict[str, Any]:
+    """A run of the same algorithm on the same minutes, once the first run's model is in production."""
+    algorithm = built["model"]["algorithm"]
+    return stack.result("build", "r2", "--candidates", algorithm if algorithm in CANDIDATES else "deepar")
 
 
 def package(arn: str) -> dict[str, Any]:
@@ -87,16 +89,18 @@ def test_a_build_leaves_one_judged_model_waiting_for_approval(built: dict[str, A
     assert built["model"]["model_package_arn"] == built["model_package_arn"]
     assert built["backtest"]["windows"] == 8
     names = {row["name"] for row in built["backtest"]["rows"]}
-    assert {"DeepAR", "persistence", "empirical quantiles of 1 h"} <= names
+    assert {"gradient boosting", "DeepAR", "persistence", "empirical quantiles of 1 h"} <= names
     losses = [row["loss"] for row in built["backtest"]["rows"]]
     assert losses == sorted(losses)
 
 
 def test_the_verdict_follows_from_the_losses_and_a_rejected_model_bears_its_reasons(built: dict[str, Any]) -> None:
     rows = {row["name"]: row["loss"] for row in built["backtest"]["rows"]}
-    deepar = rows.pop("DeepAR")
+    losses = {entry["algorithm"]: entry["loss"] for entry in built["candidates"] if entry["loss"] is not None}
+    best = min(losses, key=lambda name: losses[name])
     candidate = built["packages"][0]
-    earned = deepar < min(rows.values())
+    earned = losses[best] < min(loss for loss in rows.values() if loss not in losses.values())
+    assert candidate["algorithm"] == best
     assert (candidate["status"] == "PendingManualApproval") is earned
     described = package(candidate["arn"])
     assert described.get("ApprovalDescription", "") == " ".join(candidate["reasons"])
@@ -106,7 +110,11 @@ def test_the_verdict_follows_from_the_losses_and_a_rejected_model_bears_its_reas
 def test_a_package_tells_its_lineage_and_points_at_its_performance(stack: Stack, built: dict[str, Any]) -> None:
     described = package(built["packages"][0]["arn"])
     known = described["CustomerMetadataProperties"]
-    assert (known["run_id"], known["feed"], known["algorithm"]) == ("r1", stack.feed.name, "deepar")
+    assert (known["run_id"], known["feed"], known["algorithm"]) == (
+        "r1",
+        stack.feed.name,
+        built["packages"][0]["algorithm"],
+    )
     assert known["data_start"] == f"{FIRST_MINUTE:%Y-%m-%dT%H:%M:%SZ}"
     assert known["data_end"] == f"{FIRST_MINUTE + timedelta(minutes=MINUTES):%Y-%m-%dT%H:%M:%SZ}"
     client("sagemaker").describe_training_job(TrainingJobName=known["training_job"])
@@ -126,10 +134,12 @@ def test_a_package_points_at_what_its_training_data_looked_like(stack: Stack, bu
 
 
 def test_a_candidate_whose_training_fails_is_told_with_its_reason_and_the_run_goes_on(built: dict[str, Any]) -> None:
-    deepar, statistical = built["candidates"]
-    assert (deepar["algorithm"], statistical["algorithm"]) == ("deepar", "statistical")
+    *judged, statistical = built["candidates"]
+    assert {entry["algorithm"] for entry in judged} == {"boosted", "deepar"}
+    assert all(entry["loss"] is not None for entry in judged)
     assert (statistical["status"], statistical["loss"]) == ("Rejected", None)
     assert statistical["reasons"][0].startswith("It could not be judged: ")
+    assert "nonsense" in statistical["reasons"][0]
     assert "Left out: statistical model." in built["decision"]
 
 
@@ -148,7 +158,7 @@ def test_a_report_shows_the_backtest(stack: Stack, built: dict[str, Any]) -> Non
 
 def test_steps_started_again_adopt_their_jobs_and_register_nothing_twice(stack: Stack, built: dict[str, Any]) -> None:
     before, run = (jobs(stack), packages(stack)), make_run(stack.feed, "r1")
-    trained = train(run, ["deepar", "empirical"], 1, SETTINGS).to_json()["models"]
+    trained = train(run, ["boosted", "deepar", "empirical"], 1, SETTINGS).to_json()["models"]
     assert trained == read_json(run.uri("trained.json"))["models"]
     backtest(run, create_models(run, trained), "ml.m5.large", 120, 0.2)
     evaluation, verdict = read_json(run.uri("evaluation.json")), read_json(run.uri("verdict.json"))
@@ -162,7 +172,7 @@ def test_a_champion_that_cant_answer_does_not_hold_up_its_successors(stack: Stac
     run = make_run(stack.feed, "r1")
     models = create_models(run, read_json(run.uri("trained.json"))["models"])
     backtested = backtest(run, {**models, "production": f"{stack.names.prefix}-deleted"}, "ml.m5.large", 120, 0.2)
-    assert set(backtested["predictions"]) == {"deepar", "empirical"}
+    assert set(backtested["predictions"]) == {"boosted", "deepar", "empirical"}
     assert backtested["failed"]["production"].startswith("SageMaker refused the job: ")
 
 
