@@ -186,10 +186,13 @@ def registry(shell: Shell) -> kopf.OperatorRegistry:
     """What kopf does: it watches both kinds, and runs the loop."""
     made, tasks = kopf.OperatorRegistry(), set[asyncio.Task[None]]()
 
+    @kopf.on.login(registry=made)
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**given)
+
     @kopf.on.startup(registry=made)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False  # the shell posts events of its own: decisions, not log lines
-        settings.scanning.disabled = False
         tasks.add(asyncio.create_task(shell.follow()))
 
     @kopf.on.cleanup(registry=made)

@@ -1,0 +1,223 @@
+"""The operator against a real API server: `-m cluster`, with KUBECONFIG. AWS is local, KFP a small server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from operators.release_spec import ReleaseSpec
+from operators.retraining_spec import RetrainingSpec
+from tests.operators.conftest import CHECKOUT, Program, World, until
+from tests.operators.kfp_server import Kfp, serving
+
+pytestmark = pytest.mark.cluster
+CRDS = CHECKOUT / "manifests" / "operator" / "crds.yaml"
+
+
+def kubectl(*arguments: str, given: object = None) -> str:
+    """What kubectl prints. Raises `CalledProcessError` when it refuses."""
+    text = json.dumps(given) if given is not None else None
+    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster() -> None:
+    """A cluster with our definitions; they stay, as an operator's do."""
+    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
+        pytest.skip("KUBECONFIG is not set, or there is no kubectl: no cluster to test against")
+    kubectl("apply", "-f", str(CRDS))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+
+
+@pytest.fixture
+def namespace(cluster: None) -> Iterator[str]:
+    name = f"loopcast-{uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def kfp() -> Iterator[Kfp]:
+    with serving() as server:
+        for name in ("build", "rollback"):
+            server.add_version(f"loopcast-{name}", "one", stage="STRING")
+        server.add_version("loopcast-deploy", "one", stage="STRING", model_package_arn="STRING")
+        yield server
+
+
+def policy(kind: str, spec: dict[str, Any], name: str = "fees") -> dict[str, Any]:
+    return {"apiVersion": "loopcast.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def apply(namespace: str, document: dict[str, Any]) -> None:
+    kubectl("apply", "-n", namespace, "-f", "-", given=document)
+
+
+def get(namespace: str, kind: str, name: str = "fees") -> dict[str, Any]:
+    return dict(json.loads(kubectl("get", kind, name, "-n", namespace, "-o", "json")))
+
+
+def status(namespace: str, kind: str) -> dict[str, Any]:
+    return dict(get(namespace, kind).get("status", {}))
+
+
+def events(namespace: str) -> list[tuple[str, str, str]]:
+    items = json.loads(kubectl("get", "events", "-n", namespace, "-o", "json"))["items"]
+    return [(item["type"], item["reason"], item["message"]) for item in items]
+
+
+def start(world: World, namespace: str, kfp: Kfp, settled: bool = True) -> Program:
+    program = world.operator("--namespace", namespace, "--kfp-url", kfp.url)
+    if settled:
+        until(lambda: "ready" if program.get("/healthz") else "", 30)
+    return program
+
+
+def retraining(world: World, **fields: Any) -> dict[str, Any]:
+    alarm = world.names.alarm("staging", "degraded")
+    return policy("RetrainingPolicy", {"feed": world.name, "triggers": {"alarms": [alarm]}, **fields})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "said"),
+    [
+        ("RetrainingPolicy", {"feed": "x"}, "give a trigger, or say manualOnly"),
+        ("RetrainingPolicy", {"feed": "x", "manualOnly": True, "cooldown": "0h"}, "must be longer than 0"),
+        ("RetrainingPolicy", {"feed": "x", "manualOnly": True, "cooldown": "6 hours"}, "should match"),
+        ("RetrainingPolicy", {"manualOnly": True}, "feed"),
+        ("RetrainingPolicy", {"feed": "x", "manualOnly": True, "maxConcurrentRuns": 0}, "greater than or equal to 1"),
+        (
+            "RetrainingPolicy",
+            {"feed": "x", "triggers": {"schedule": {"every": "1d", "cron": "0 0 * * *"}}},
+            "give either every or cron",
+        ),
+        (
+            "RetrainingPolicy",
+            {"feed": "x", "manualOnly": True, "quietHours": [{"start": "08:00", "end": "08:00"}]},
+            "start and end must differ",
+        ),
+        (
+            "RetrainingPolicy",
+            {"feed": "x", "triggers": {"metric": {"threshold": {"value": 1, "parameter": "/p"}}}},
+            "give either value or parameter",
+        ),
+        ("ReleasePolicy", {"feed": "x", "production": {"approvedVersion": 1, "automatic": {}}}, "not both"),
+        ("ReleasePolicy", {"feed": "x", "production": {"approvedVersion": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_the_api_server_refuses_what_can_not_be_meant(
+    cluster: None, kind: str, spec: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        kubectl("create", "--dry-run=server", "-f", "-", given=policy(kind, spec))
+    assert said in refused.value.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "spec"),
+    [
+        ("RetrainingPolicy", RetrainingSpec, {"feed": "x", "manualOnly": True}),
+        ("RetrainingPolicy", RetrainingSpec, {"feed": "x", "triggers": {"metric": {"threshold": {"value": 1}}}}),
+        ("ReleasePolicy", ReleaseSpec, {"feed": "x", "production": {"automatic": {}}}),
+    ],
+)
+def test_the_api_server_fills_in_the_same_defaults_as_the_models(
+    cluster: None, kind: str, model: Any, spec: dict[str, Any]
+) -> None:
+    answer = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=policy(kind, spec))
+    stored = json.loads(answer)["spec"]
+    assert stored != spec
+    assert model.model_validate(stored) == model.model_validate(spec)
+    assert json.loads(model.model_validate(spec).model_dump_json(by_alias=True, exclude_none=True)) == stored
+
+
+def test_an_alarm_launches_a_run_and_status_columns_and_events_tell_it(world: World, namespace: str, kfp: Kfp) -> None:
+    program = start(world, namespace, kfp)
+    apply(namespace, retraining(world))
+    until(lambda: status(namespace, "rtp").get("reason") == "NothingDue")
+    assert status(namespace, "rtp")["alarm"] == "OK"
+    world.alarm("ALARM")
+    until(lambda: status(namespace, "rtp").get("state") == "Running")
+    [run] = kfp.all("runs")
+    shown = status(namespace, "rtp")
+    assert shown["lastRun"]["id"] == run["display_name"]
+    assert {item["type"]: item["status"] for item in shown["conditions"]} == {"Ready": "True", "Progressing": "True"}
+    kfp.end("FAILED", "The step train failed.")
+    until(lambda: status(namespace, "rtp").get("reason") == "CoolingDown")
+    columns = kubectl("get", "rtp", "-n", namespace).splitlines()
+    assert columns[0].split() == ["NAME", "STATE", "ALARM", "LAST", "RUN", "LAUNCHED", "REASON", "AGE"]
+    assert columns[1].split()[:4] == ["fees", "Waiting", "ALARM", "Failed"]
+    told = events(namespace)
+    assert ("Normal", "AlarmStanding") in [event[:2] for event in told]
+    assert [event[1] for event in told].count("CoolingDown") == 1
+    assert 'loopcast_operator_launches_total{kind="RetrainingPolicy",pipeline="build",policy="fees"' in program.get(
+        "/metrics"
+    )
+    assert program.get("/readyz") == "ok\n"
+
+
+def test_nothing_of_the_operator_is_left_on_a_policy(world: World, namespace: str, kfp: Kfp) -> None:
+    program = start(world, namespace, kfp)
+    apply(namespace, retraining(world))
+    until(lambda: status(namespace, "rtp").get("reason") == "NothingDue")
+    metadata = get(namespace, "rtp")["metadata"]
+    assert "finalizers" not in metadata
+    assert set(metadata["annotations"]) == {"kubectl.kubernetes.io/last-applied-configuration"}
+    assert program.stop() == 0
+    kubectl("delete", "rtp", "fees", "-n", namespace, "--timeout=10s")
+
+
+def test_an_annotation_asks_for_a_run_that_waits_for_no_cool_down_and_for_each_value_once(
+    world: World, namespace: str, kfp: Kfp
+) -> None:
+    start(world, namespace, kfp)
+    apply(namespace, retraining(world))
+    for asked, value in enumerate(("please", "once-more"), start=1):
+        kubectl("annotate", "rtp", "fees", "-n", namespace, "--overwrite", f"loopcast.io/retrain={value}")
+        until(lambda asked=asked: len(kfp.all("runs")) == asked)
+        kfp.end("SUCCEEDED")
+        until(lambda: status(namespace, "rtp").get("reason") == "NothingDue")
+    assert [claim["trigger"] for claim in world.claims()] == ["ManualRequest", "ManualRequest"]
+
+
+def test_two_replicas_and_a_restart_launch_once(world: World, namespace: str, kfp: Kfp) -> None:
+    first, second = start(world, namespace, kfp, settled=False), start(world, namespace, kfp)
+    world.alarm("ALARM")
+    apply(namespace, retraining(world))
+    until(lambda: status(namespace, "rtp").get("state") == "Running")
+    assert [first.stop(), second.stop()] == [0, 0]
+    third = start(world, namespace, kfp)
+    until(lambda: '"RunInProgress"' in third.text)
+    assert len(kfp.all("runs")) == len(world.claims()) == 1
+
+
+def test_an_approved_version_goes_to_staging_and_what_is_refused_stays_readable(
+    world: World, namespace: str, kfp: Kfp
+) -> None:
+    start(world, namespace, kfp)
+    apply(namespace, policy("ReleasePolicy", {"feed": world.name}))
+    until(lambda: status(namespace, "rlp").get("reason") == "NothingApproved")
+    arn = world.approve_package()
+    until(lambda: kfp.all("runs"))
+    [run] = kfp.all("runs")
+    parameters = run["runtime_config"]["parameters"]
+    assert (parameters["stage"], parameters["model_package_arn"]) == ("staging", arn)
+    until(lambda: status(namespace, "rlp").get("state") == "Running")
+    assert "Version 1 is approved" in str(events(namespace))
+
+
+def test_a_policy_that_only_the_models_refuse_says_so_in_its_conditions(world: World, namespace: str, kfp: Kfp) -> None:
+    start(world, namespace, kfp)
+    apply(namespace, retraining(world, triggers={"schedule": {"cron": "whenever it suits"}}))
+    [ready] = until(lambda: status(namespace, "rtp").get("conditions"))
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
+    assert "no cron expression" in ready["message"]
