@@ -20,6 +20,7 @@ def deploy(
     model_package_arn: str,
     stage: str = "staging",
     instance_type: str = "ml.m5.large",
+    instance_count: int = 2,
     canary_percent: int = 10,
     bake_seconds: float = 600.0,
     alarms: str = "",
@@ -35,6 +36,7 @@ def deploy(
         model_package_arn: the package; it must be approved, and for production be the one that staging serves.
         stage: staging or production.
         instance_type: of the endpoint.
+        instance_count: of production's; a canary is made of whole instances, at most half of them. Staging has one.
         canary_percent: the share of production's requests that the new model gets first; 0 gives it all at once, as in
             staging and in a first deployment.
         bake_seconds: of event time, in which production's alarms are watched after each step of the shift.
@@ -64,6 +66,7 @@ def deploy(
             model=shadowed.output,
             stage=stage,
             instance_type=instance_type,
+            instance_count=instance_count,
             canary_percent=canary_percent,
             bake_seconds=bake_seconds,
             alarms=alarms,

@@ -10,6 +10,7 @@ def deploy_endpoint(
     model: str,
     stage: str,
     instance_type: str,
+    instance_count: int,
     canary_percent: int,
     bake_seconds: float,
     alarms: str,
@@ -27,10 +28,11 @@ def deploy_endpoint(
     from loopcast.clock import clock_from_environment
 
     run, clock = open_run(feed, run_id), clock_from_environment()
-    rails = Guardrails(check=functools.partial(unsound, run, stage))
+    rails, count = Guardrails(check=functools.partial(unsound, run, stage)), 1
     if stage == "production":  # in staging nobody waits for the answers
+        count = instance_count
         watched = guarding(run.names, stage, alarms)
         rails = Guardrails(canary_percent, clock.wall(bake_seconds), watched, rails.check)
     waiting = Waiting(poll_seconds, max_seconds + rails.seconds, clock)
-    deploy(run.names, stage, model, run_id, instance_type, waiting, rails)
+    deploy(run.names, stage, model, run_id, instance_type, waiting, rails, count)
     return str(run.names.endpoint(stage))

@@ -37,10 +37,11 @@ def deploy(
     instance_type: str,
     waiting: Waiting,
     guardrails: Guardrails | None = None,
+    instance_count: int = 1,
 ) -> None:
     """Makes the stage's endpoint serve `model`, and waits until it does; `guardrails` hold for an update.
 
-    Nothing changes when it serves the model on that instance type already. Raises `Refused` when it does not come
+    Nothing changes when it serves the model on such instances already. Raises `Refused` when it does not come
     into service, an alarm takes it back, or its answers are unsound: an update that fails leaves the endpoint as it
     was, a creation that fails leaves none. A run whose model was taken back does not try again.
     """
@@ -50,7 +51,7 @@ def deploy(
     if found is not None and found["EndpointStatus"] == "Failed":
         delete(endpoint, waiting)  # it can't be updated, and has never served
         found = None
-    variant = _variant(model, instance_type)
+    variant = _variant(model, instance_type, instance_count)
     if found is not None and found["EndpointConfigName"] != config and _serves(found["EndpointConfigName"], variant):
         _log.info("%s serves %s already", endpoint, model)
         return
@@ -93,13 +94,13 @@ class Faults:
             self.found += self._guardrails.check(self._guardrails.asks)
 
 
-def _variant(model: str, instance_type: str) -> dict[str, Any]:
+def _variant(model: str, instance_type: str, instance_count: int) -> dict[str, Any]:
     # Always the same name: SageMaker shifts traffic between variants of one name only.
     return {
         "VariantName": "AllTraffic",
         "ModelName": model,
         "InstanceType": instance_type,
-        "InitialInstanceCount": 1,
+        "InitialInstanceCount": instance_count,
         "InitialVariantWeight": 1.0,
     }
 
@@ -122,7 +123,7 @@ def _prepare(
         _create_config(names, name, variant, [*tags(names, run=run_id), *memory.remember(names, stage, previous)])
         return
     if not _serves(name, variant):
-        raise Refused(f"The run {run_id} was for another model or instance type: deploy under another run's id.")
+        raise Refused(f"The run {run_id} was for another model or other instances: deploy under another run's id.")
     reason = memory.recall(config).rolled_back or _taken_back(name, config, endpoint)
     if reason:
         _remember_failure(name, stage, reason, is_model_s=False)
