@@ -137,7 +137,7 @@ def _newest_days(history: History, days: int | None) -> History:
 
 
 def _plan(arguments: argparse.Namespace, history: History) -> Plan:
-    hyperparameters: dict[str, dict[str, str]] = defaultdict(dict)
+    hyperparameters: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for algorithm in arguments.candidates:
         hyperparameters[algorithm]["seed"] = str(arguments.seed)
     for name, value in arguments.hyperparameter:
@@ -175,7 +175,7 @@ def _settings(arguments: argparse.Namespace, plan: Plan, rule: AlarmRule) -> dic
         "every_hours": arguments.every / timedelta(hours=1) if arguments.every else None,
         "significance": plan.significance,
         "threshold": asdict(plan.rule),
-        "hyperparameters": plan.hyperparameters,
+        "hyperparameters": {name: dict(given) for name, given in plan.hyperparameters.items()},
         "quantiles": QUANTILES,
         "seed": arguments.seed,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,7 +58,3 @@ def episodes(alarm: Sequence[bool]) -> list[Episode]:
 def share(flags: Sequence[bool]) -> float | None:
     """The share of `flags` that are true; None of none."""
     return sum(flags) / len(flags) if flags else None
-
-
-def finite(values: Sequence[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]

@@ -65,7 +65,9 @@ class Models:
     def forecasts(self, recipe: Recipe, origins: Sequence[int]) -> list[Forecast]:
         """What the model of `recipe` says at each origin, from what was known before it. Trains it if need be."""
         with self._locks[recipe]:
-            known = self._known.setdefault(recipe, self._read(recipe))
+            if recipe not in self._known:
+                self._known[recipe] = self._read(recipe)
+            known = self._known[recipe]
             missing = [origin for origin in origins if origin not in known]
             if missing:
                 with self._slots:

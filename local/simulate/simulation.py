@@ -16,6 +16,7 @@ from local.simulate.build import Build, Builds, Contender, Plan
 from local.simulate.loop import RUN, Loop, Record
 from local.simulate.models import Models
 from loopcast.feed import Feed
+from operators.durations import format_duration
 from operators.retraining_spec import RetrainingSpec, Schedule, Triggers
 
 NEVER, DAILY, CLOSED = "never", "daily", "closed_loop"
@@ -39,8 +40,8 @@ def grid(history: History, horizon: int, warm_up: timedelta) -> Grid:
     origins = list(range(first, len(history) - horizon + 1, every))
     if not origins:
         raise Refused(
-            f"The recording is too short: {len(history) * history.step} of it leave nothing to score after the "
-            f"{warm_up} that train the first model."
+            f"The recording is too short: of its {format_duration(len(history) * history.step)} nothing is left to "
+            f"score after the {format_duration(warm_up)} that train the first model."
         )
     return Grid(origins, first - RUN // history.step)
 
@@ -58,20 +59,24 @@ class Simulation:
 
     def run(self, specs: Mapping[str, RetrainingSpec], progress: Callable[[Record], None]) -> dict[str, Record]:
         """What each policy comes to, side by side. They begin with the same model."""
+        with ThreadPoolExecutor(len(specs)) as threads:
+            try:
+                winner = threads.submit(self._first).result()
+                running = {
+                    name: threads.submit(self._loop(name, spec).run, winner, self.grid.origins, progress)
+                    for name, spec in specs.items()
+                }
+                return {name: future.result() for name, future in running.items()}
+            except BaseException:
+                self._models.close()  # or else what still runs would be waited for
+                raise
+
+    def _first(self) -> Contender:
+        """The model that is served first. Raises `Refused` when there is none."""
         first = self._builds.build(self.grid.first_build, None)
         if first.winner is None:
             raise Refused(f"The first build registers no model: {' '.join(reasons(first))}")
-        winner = first.winner
-        with ThreadPoolExecutor(len(specs)) as threads:
-            running = {
-                name: threads.submit(self._loop(name, spec).run, winner, self.grid.origins, progress)
-                for name, spec in specs.items()
-            }
-            try:
-                return {name: future.result() for name, future in running.items()}
-            except BaseException:
-                self._models.close()  # or else the other policies would be waited for
-                raise
+        return first.winner
 
     def _loop(self, name: str, spec: RetrainingSpec) -> Loop:
         return Loop(name, spec, self.rule, self.history, self.horizon, self._builds.build, self._ask_ahead)
