@@ -69,7 +69,8 @@ def deploy(
 
 
 class Faults:
-    """What is wrong with the answers of an endpoint while it bakes; it is asked once in each step."""
+    """What is wrong with the answers of an endpoint while it bakes; it is asked until the canary has probably answered,
+    and once when all traffic has shifted."""
 
     def __init__(self, guardrails: Guardrails) -> None:
         self.found: list[str] = []
@@ -90,8 +91,8 @@ class Faults:
             if status["Status"] == "Baking"
         }
         if began - self._seen:
+            self.found += self._guardrails.check(1 if self._seen else self._guardrails.asks)
             self._seen |= began
-            self.found += self._guardrails.check(self._guardrails.asks)
 
 
 def _variant(model: str, instance_type: str, instance_count: int) -> dict[str, Any]:

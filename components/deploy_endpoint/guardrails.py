@@ -18,7 +18,7 @@ _TYPES = ["MetricAlarm", "CompositeAlarm"]
 _LARGEST_CANARY = 50
 _LONGEST_WAIT = 3600
 _LEAST_LIMIT, _LARGEST_LIMIT = 600, 28_800
-_MISSED = 0.01
+_MISSED = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Guardrails:
 
     @property
     def asks(self) -> int:
-        """So many requests that one in a hundred such series misses the canary."""
+        """So many requests that one in twenty such series misses the canary."""
         share = self.canary_percent / 100
         return math.ceil(math.log(_MISSED) / math.log(1 - share)) if 0 < share < 1 else 1
 

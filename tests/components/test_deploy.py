@@ -33,7 +33,7 @@ def test_a_canary_is_asked_before_all_traffic_is_its_own(local: Stages) -> None:
     rails = local.rails("canary", check=lambda times: asked.append(times) or [])
     new = local.package(0.3)
     threshold = local.deploy("canary", new, "c2", rails)
-    assert asked == [rails.asks, rails.asks]
+    assert asked == [rails.asks, 1]
     assert local.serves("canary") == new["ModelPackageArn"]
     assert local.threshold("canary") == pytest.approx(threshold)
     routing = local.endpoint("canary")["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
@@ -149,7 +149,7 @@ def test_guardrails_are_what_sagemaker_takes(percent: int, bake: float, limit: f
 @given(st.integers(1, 50))
 def test_so_many_requests_seldom_miss_the_canary(percent: int) -> None:
     asks = Guardrails(percent).asks
-    assert (1 - percent / 100) ** asks <= 0.01 < (1 - percent / 100) ** (asks - 1)
+    assert (1 - percent / 100) ** asks <= 0.05 < (1 - percent / 100) ** (asks - 1)
 
 
 @pytest.mark.parametrize("percent", [-1, 51, 100])
