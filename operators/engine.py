@@ -62,7 +62,7 @@ class Engine:
         self, name: str, spec: RetrainingSpec, status: RetrainingStatus, request: str = ""
     ) -> Outcome[RetrainingStatus]:
         """One look at a RetrainingPolicy. Raises AWS errors when claims can't be read or written."""
-        key, now = stem(name, RETRAINING), self.observer.now()
+        key, now = stem(name, RETRAINING), self._now()
         runs = self._refreshed(key, now)
         observed = self.observer.retraining(spec, now, runs, self._digest(spec.pipeline.name))
         decision, after = retraining.decide(spec, status, replace(observed, request=request))
@@ -73,7 +73,7 @@ class Engine:
 
     def release(self, name: str, spec: ReleaseSpec, status: ReleaseStatus) -> Outcome[ReleaseStatus]:
         """One look at a ReleasePolicy. Raises AWS errors when claims can't be read or written."""
-        key, now = stem(name, RELEASE), self.observer.now()
+        key, now = stem(name, RELEASE), self._now()
         runs = self._refreshed(key, now)
         observed = self.observer.release(spec, now, runs)
         decision, after = release.decide(spec, status, observed)
@@ -85,6 +85,10 @@ class Engine:
         """Ends what recurs because of a policy that is gone."""
         for stage in ("staging", "production"):
             self._quietly(partial(self.launcher.remove_recurring, _monitor_name(spec, stage)))
+
+    def _now(self) -> datetime:
+        """The event time in whole seconds, as claims tell it."""
+        return self.observer.now().replace(microsecond=0)
 
     def _refreshed(self, key: str, now: datetime) -> list[Run]:
         """The policy's launches as they are now; what has ended is written down."""

@@ -42,7 +42,7 @@ class Program:
         with log.open("wb") as output:
             command = [sys.executable, "-m", "operators", "--http-port", "0", "--poll-interval", "0.3", *flags]
             self.process = subprocess.Popen(
-                command, cwd=CHECKOUT, env={**os.environ, **env}, stdout=output, stderr=output, start_new_session=True
+                command, env={**os.environ, **env}, stdout=output, stderr=output, start_new_session=True
             )
 
     @property

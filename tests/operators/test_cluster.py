@@ -200,9 +200,7 @@ def test_two_replicas_and_a_restart_launch_once(world: World, namespace: str, kf
     assert len(kfp.all("runs")) == len(world.claims()) == 1
 
 
-def test_an_approved_version_goes_to_staging_and_what_is_refused_stays_readable(
-    world: World, namespace: str, kfp: Kfp
-) -> None:
+def test_an_approved_version_goes_to_staging(world: World, namespace: str, kfp: Kfp) -> None:
     start(world, namespace, kfp)
     apply(namespace, policy("ReleasePolicy", {"feed": world.name}))
     until(lambda: status(namespace, "rlp").get("reason") == "NothingApproved")
