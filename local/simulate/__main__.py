@@ -28,8 +28,9 @@ from components.run import Refused
 from components.write_threshold.threshold import RULE, Rule
 from local.simulate.account import Account
 from local.simulate.alarm import AlarmRule
-from local.simulate.build import ACCOUNT, Plan
+from local.simulate.build import Plan
 from local.simulate.containers import Containers, ProgramFailed
+from local.simulate.defaults import alarm_rule, retraining_policy
 from local.simulate.models import Models
 from local.simulate.page import page, summary
 from local.simulate.progress import Progress
@@ -37,8 +38,9 @@ from local.simulate.recording import read_history
 from local.simulate.simulation import EVERY, Simulation, grid, policies
 from local.source.recordings import BadRecording
 from loopcast.feed import Feed, FeedError, load_feed
-from loopcast.names import Names
 from operators.durations import parse_duration
+from operators.policies import PolicyError
+from operators.retraining_spec import RetrainingSpec, Schedule, Triggers
 
 QUANTILES = [0.05, 0.5, 0.95]
 
@@ -52,7 +54,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         document = simulate(arguments)
-    except (BadRecording, FeedError, Refused, ProgramFailed, LookupError) as error:
+    except (BadRecording, FeedError, PolicyError, Refused, ProgramFailed, LookupError) as error:
         raise SystemExit(f"simulate: {error}") from error
     except KeyboardInterrupt:
         print("\nsimulate: stopped; nothing was left running", file=sys.stderr)
@@ -63,18 +65,16 @@ def main() -> None:
 def simulate(arguments: argparse.Namespace) -> dict[str, object]:
     """Runs the simulation and leaves its report in the output folder."""
     feed = _feed(arguments.feed)
-    history = _newest_days(read_history(arguments.recording), arguments.days)
-    plan, rule = _plan(arguments, history), arguments.alarm
+    history = _first_days(read_history(arguments.recording), arguments.days)
+    plan, rule, spec = _plan(arguments, history), arguments.alarm or alarm_rule(), _policy(arguments, feed)
     windows = grid(history, feed.forecast.steps, timedelta(days=arguments.warm_up))
-    alarm = Names(feed.name, ACCOUNT).alarm("production", "degraded")
-    specs = policies(feed.name, alarm, arguments.cooldown, arguments.every)
     progress = Progress(history, len(windows.origins))
     with _containers() as containers:
         models = Models(feed, history, containers, arguments.workers, arguments.cache)
         simulation = Simulation(feed, history, models, plan, rule, windows)
-        records = simulation.run(specs, progress)
+        records = simulation.run(policies(spec), progress)
         document = Account(simulation, records).to_json()
-    document |= {"settings": _settings(arguments, plan, rule), **progress.spent(models.trainings)}
+    document |= {"settings": _settings(arguments, plan, rule, spec), **progress.spent(models.trainings)}
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "report.json").write_text(json.dumps(document, indent=1))
     (arguments.output / "report.html").write_text(page(document))
@@ -94,9 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--lookback", type=float, default=14, metavar="DAYS", help="the most that a build reads (%(default)s)")
     add("--windows", type=int, default=56, metavar="N", help="held-out windows of a build, 3 hours apart (%(default)s)")
     add("--candidates", type=_names, default=CANDIDATES, metavar="A,B", help=f"({','.join(CANDIDATES)})")
-    add("--alarm", type=_alarm, default=AlarmRule(2, 3), metavar="M/N", help="datapoints to alarm (2/3)")
-    add("--cooldown", type=_duration, default=timedelta(hours=6), metavar="TIME", help="between retrainings (6h)")
-    add("--every", type=_duration, metavar="TIME", help="retrain so often as well, for example 7d")
+    add("--alarm", type=_alarm, metavar="M/N", help="datapoints to alarm (the manifest's)")
+    add("--cooldown", type=_duration, metavar="TIME", help="between retrainings (the policy's)")
+    add("--every", type=_duration, metavar="TIME", help="retrain so often as well, for example 7d (the policy's)")
+    add("--alarm-only", action="store_true", help="retrain on the alarm alone")
     add("--significance", type=float, default=SIGNIFICANCE, metavar="P", help="of a promotion (%(default)s)")
     add("--threshold", type=_setting, action="append", default=[], metavar="NAME=X", help=f"of {RULE}")
     add("--hyperparameter", type=_setting, action="append", default=[], metavar="ALGORITHM.NAME=X", help="as in SSM")
@@ -132,7 +133,15 @@ def _feed(path: Path) -> Feed:
     return feed.model_copy(update={"forecast": feed.forecast.model_copy(update={"quantiles": QUANTILES})})
 
 
-def _newest_days(history: History, days: int | None) -> History:
+def _policy(arguments: argparse.Namespace, feed: Feed) -> RetrainingSpec:
+    """The feed's own policy, with what the command line changes."""
+    spec = retraining_policy(feed)
+    schedule = Schedule(every=arguments.every) if arguments.every else spec.triggers.schedule
+    triggers = Triggers(alarms=spec.triggers.alarms, schedule=None if arguments.alarm_only else schedule)
+    return spec.model_copy(update={"triggers": triggers, "cooldown": arguments.cooldown or spec.cooldown})
+
+
+def _first_days(history: History, days: int | None) -> History:
     return history if days is None else history.until(history.steps(24 * days))
 
 
@@ -161,7 +170,7 @@ def _rule(settings: list[tuple[str, str]]) -> Rule:
         raise SystemExit(f"simulate: --threshold takes the constants of {RULE}: {error}") from None
 
 
-def _settings(arguments: argparse.Namespace, plan: Plan, rule: AlarmRule) -> dict[str, object]:
+def _settings(arguments: argparse.Namespace, plan: Plan, rule: AlarmRule, spec: RetrainingSpec) -> dict[str, object]:
     """What the report says of how it was made."""
     return {
         "recording": arguments.recording.name,
@@ -171,8 +180,7 @@ def _settings(arguments: argparse.Namespace, plan: Plan, rule: AlarmRule) -> dic
         "backtest_windows": plan.windows,
         "candidates": list(plan.candidates),
         "alarm": f"{rule.datapoints}/{rule.periods}",
-        "cooldown_hours": arguments.cooldown / timedelta(hours=1),
-        "every_hours": arguments.every / timedelta(hours=1) if arguments.every else None,
+        "policy": spec.model_dump(mode="json", include={"triggers", "cooldown"}, exclude_none=True),
         "significance": plan.significance,
         "threshold": asdict(plan.rule),
         "hyperparameters": {name: dict(given) for name, given in plan.hyperparameters.items()},

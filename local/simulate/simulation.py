@@ -108,13 +108,11 @@ def reasons(build: Build) -> list[str]:
     return [reason for entry in build.verdict["register"] for reason in entry["reasons"]]
 
 
-def policies(feed: str, alarm: str, cooldown: timedelta, every: timedelta | None) -> dict[str, RetrainingSpec]:
+def policies(closed_loop: RetrainingSpec) -> dict[str, RetrainingSpec]:
     """The policies to compare: what the closed loop does, to retrain daily, and never."""
-    schedule = Schedule(every=every) if every else None
+    daily = Triggers(schedule=Schedule(every=timedelta(days=1)))
     return {
-        CLOSED: RetrainingSpec(feed=feed, triggers=Triggers(alarms=(alarm,), schedule=schedule), cooldown=cooldown),
-        DAILY: RetrainingSpec(
-            feed=feed, triggers=Triggers(schedule=Schedule(every=timedelta(days=1))), cooldown=timedelta(hours=1)
-        ),
-        NEVER: RetrainingSpec(feed=feed, manual_only=True),
+        CLOSED: closed_loop,
+        DAILY: RetrainingSpec(feed=closed_loop.feed, triggers=daily, cooldown=timedelta(hours=1)),
+        NEVER: RetrainingSpec(feed=closed_loop.feed, manual_only=True),
     }

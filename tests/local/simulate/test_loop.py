@@ -15,6 +15,7 @@ from local.simulate.build import Build, Contender
 from local.simulate.loop import Loop, Record
 from local.simulate.models import Recipe
 from local.simulate.simulation import CLOSED, DAILY, NEVER, policies
+from operators.retraining_spec import RetrainingSpec, Triggers
 
 HORIZON, EVERY = 30, 36
 STEP = timedelta(minutes=5)
@@ -39,7 +40,8 @@ class World:
         self.builds: list[int] = []
 
     def run(self, name: str, cooldown: timedelta = timedelta(hours=6)) -> Record:
-        spec = policies("a-feed", "the-alarm", cooldown, None)[name]
+        closed_loop = RetrainingSpec(feed="a-feed", triggers=Triggers(alarms=("the-alarm",)), cooldown=cooldown)
+        spec = policies(closed_loop)[name]
         loop = Loop(name, spec, AlarmRule(2, 3), self.history, HORIZON, self._build, self._ask)
         return loop.run(_model("old"), self.origins, lambda _: None)
 

@@ -27,9 +27,10 @@ from local.simulate.containers import Containers
 from local.simulate.loop import Record
 from local.simulate.models import Models
 from local.simulate.recording import to_history
-from local.simulate.simulation import CLOSED, Simulation, grid, policies
+from local.simulate.simulation import CLOSED, Simulation, grid
 from local.source.recordings import Levels
 from loopcast.feed import load_feed
+from operators.retraining_spec import RetrainingSpec, Triggers
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data" / "mempool-5min-2025-03-05--2025-04-25.parquet"
@@ -86,9 +87,9 @@ def test_what_comes_later_changes_nothing_of_what_was_decided_before(tmp_path: P
 
 
 def _closed_loop(history: History, folder: Path) -> Record:
-    specs = policies("a-feed", "the-alarm", timedelta(days=1), None)
+    spec = RetrainingSpec(feed="a-feed", triggers=Triggers(alarms=("the-alarm",)), cooldown=timedelta(days=1))
     with _simulation(history, folder) as simulation:
-        return simulation.run({CLOSED: specs[CLOSED]}, lambda _: None)[CLOSED]
+        return simulation.run({CLOSED: spec}, lambda _: None)[CLOSED]
 
 
 def _command(*arguments: object) -> list[str]:
