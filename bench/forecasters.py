@@ -1,8 +1,12 @@
-"""Scores DeepAR against the empirical baseline and persistence on a recording: `python -m bench.forecasters FILE`.
+"""Scores every forecaster against the baselines on a recording and on simulated minutes.
+
+    python -m bench.forecasters FILE [--use NAME]
 
 The recording is a parquet file of five-minute snapshots of a mempool (docs/simulator.md); the target is the average
-fee. Every model is trained and asked as SageMaker would do it, by the program behind its image. Two uses are measured:
-a short history, as the demo has it, at several times of the recording, and weeks of history, once. Prints a table.
+fee. Every model is trained and asked as SageMaker would do it, by the program behind its image, with at most a day of
+history in a request. Four uses are measured: `hours`, a short history as the demo has it, at several times of the
+recording; `minutes`, the same of simulated minutes; `weeks` of history, once; and `rolling`, the whole recording but
+its first week, three hours apart, with a training every three days on what came before. Prints a table for each.
 """
 
 from __future__ import annotations
@@ -25,18 +29,24 @@ import numpy as np
 import numpy.typing as npt
 import requests
 
+from local.source.calibration import load_calibration
+from local.source.generators import SLOT_SECONDS, Simulated
 from local.source.recordings import SNAPSHOT_SECONDS, Levels, read_recording
+from local.source.regime import MICROSECONDS, Regime
 from loopcast.forecast import INFERENCE_CONFIG, configuration
 from loopcast.metrics import coverage, mean_weighted_quantile_loss
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv" / "forecasters" / "bin" / "python"
 HORIZON = 30
-QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
+QUANTILES = [0.05, 0.5, 0.95]
 SAMPLES = 200
+MINUTE = 60
 DAY = 86400 // SNAPSHOT_SECONDS
+HISTORY, WINDOWS, APART = 223, 8, 11
+"""As 330 minutes are split in the demo."""
 
-SHORT = {"context_length": 120, "epochs": 5, "mini_batch_size": 32}
+HOURS = {"context_length": 120, "epochs": 5, "mini_batch_size": 32}
 WEEKS = {"context_length": 30, "epochs": 60, "mini_batch_size": 64}
 
 Array = npt.NDArray[np.float64]
@@ -45,9 +55,28 @@ Forecast = dict[float, Array]
 
 
 @dataclass(frozen=True)
-class Task:
-    """Train on `target[first:last]`, then forecast at `origins`, each with all that came since `first`."""
+class Feed:
+    """A target, a number each `step` seconds from `start` (seconds since the epoch) on."""
 
+    start: int
+    step: int
+    target: Array
+
+    def line(self, first: int, end: int) -> str:
+        start = datetime.fromtimestamp(self.start + first * self.step, UTC).isoformat()
+        return json.dumps({"start": start, "target": self.target[first:end].tolist()})
+
+    @property
+    def day(self) -> int:
+        """A day's steps."""
+        return 86400 // self.step
+
+
+@dataclass(frozen=True)
+class Task:
+    """Train on `feed.target[first:last]`, then forecast at `origins`, each with the day that came before."""
+
+    feed: Feed
     first: int
     last: int
     origins: Sequence[int]
@@ -59,89 +88,131 @@ Model = Callable[[Task], list[Forecast]]
 
 @dataclass(frozen=True)
 class Use:
-    """A way to use the model: its tasks, its empirical baselines (steps), and the DeepARs to compare."""
+    """A way to use the models: its tasks, its empirical baselines (steps), and the DeepARs to compare. Windows of all
+    tasks are scored together where `pooled`; else the scores of the tasks are averaged."""
 
-    name: str
     tasks: Sequence[Task]
     empirical: Sequence[int]
     deepar: Sequence[Mapping[str, object]]
+    pooled: bool = False
 
 
-def uses(length: int) -> list[Use]:
-    """The two uses of a recording of `length` snapshots."""
-    history, windows, apart = 223, 8, 11  # as 330 minutes are split in the demo
-    starts = np.linspace(DAY, length - history - windows * apart - HORIZON, 8).astype(int)
-    short = [
-        Task(start, start + history, [start + history + apart * window for window in range(windows)])
-        for start in starts.tolist()
+def hours(recording: Feed) -> Use:
+    starts = np.linspace(DAY, len(recording.target) - HISTORY - WINDOWS * APART - HORIZON, 8).astype(int)
+    tasks = [_short(recording, start) for start in starts.tolist()]
+    return Use(tasks, [60, HISTORY], [HOURS, HOURS | {"epochs": 20}])
+
+
+def minutes(recording: Feed) -> Use:
+    """Of a simulated feed, which the recording has calibrated."""
+    feeds = [simulated(recording.start, seed) for seed in range(8)]
+    return Use([_short(feed, 0) for feed in feeds], [60, HISTORY], [HOURS])
+
+
+def _short(feed: Feed, start: int) -> Task:
+    return Task(feed, start, start + HISTORY, [start + HISTORY + APART * window for window in range(WINDOWS)])
+
+
+def weeks(recording: Feed) -> Use:
+    trained = int(len(recording.target) * 0.7)
+    origins = range(trained, len(recording.target) - HORIZON, DAY // 3)
+    tasks = [Task(recording, 0, trained, origins)]
+    return Use(tasks, [DAY // 24, DAY // 4, DAY], [WEEKS, WEEKS | {"epochs": 20}])
+
+
+def rolling(recording: Feed) -> Use:
+    """DeepAR is left out: it would train for an hour."""
+    end = len(recording.target) - HORIZON
+    origins = range(7 * DAY, end, DAY // 8)
+    tasks = [
+        Task(
+            recording, max(0, last - 21 * DAY), last, [origin for origin in origins if last <= origin < last + 3 * DAY]
+        )
+        for last in range(7 * DAY, end, 3 * DAY)
     ]
-    trained = int(length * 0.7)
-    weeks = Task(0, trained, list(range(trained, length - HORIZON, DAY // 3)))
-    return [
-        Use("short history", short, [60, history], [SHORT, SHORT | {"epochs": 20}, SHORT | {"context_length": 30}]),
-        Use(
-            "weeks",
-            [weeks],
-            [DAY // 24, DAY // 4, DAY],
-            [WEEKS, WEEKS | {"epochs": 20}, WEEKS | {"context_length": 96}],
-        ),
-    ]
+    return Use(tasks, [DAY // 24, DAY // 4, DAY], [], pooled=True)
+
+
+USES = {"hours": hours, "minutes": minutes, "weeks": weeks, "rolling": rolling}
+
+
+def simulated(start: int, seed: int) -> Feed:
+    """The average fee of each minute of a run of the simulator, as long as a short history and its windows."""
+    steps = HISTORY + WINDOWS * APART + HORIZON
+    generator = Simulated(load_calibration(), start + seed * 86400, seed)
+    random = np.random.default_rng(seed)
+    averages = []
+    for slot in range(steps * MINUTE // SLOT_SECONDS + 1):
+        draw = generator.draw(slot, Regime(), random)
+        minute = draw.moments // (MINUTE * MICROSECONDS)
+        averages += [draw.fees[minute == number].mean() for number in range(SLOT_SECONDS // MINUTE)]
+    return Feed(start, MINUTE, np.array(averages[:steps]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.forecasters", description=__doc__)
     parser.add_argument("recording", type=Path, help="a parquet file with the columns of the shared recording")
-    recording = read_recording(parser.parse_args().recording)
-    if not isinstance(recording, Levels):
+    parser.add_argument("--use", choices=USES, action="append", help="only this (may be repeated)")
+    arguments = parser.parse_args()
+    levels = read_recording(arguments.recording)
+    if not isinstance(levels, Levels):
         parser.error("give a recording of levels, not a saved answer")
-    for use in uses(len(recording.fees)):
-        print(f"\n{use.name}: {len(use.tasks)} trainings, {sum(len(task.origins) for task in use.tasks)} windows")
+    recording = Feed(int(levels.times[0]), SNAPSHOT_SECONDS, levels.fees)
+    for name in arguments.use or USES:
+        use = USES[name](recording)
+        print(f"\n{name}: {len(use.tasks)} trainings, {sum(len(task.origins) for task in use.tasks)} windows")
         print(f"{'model':<75} {'loss':>7} {'cover':>6} {'seconds':>8}")
-        for name, forecast in models(use, recording):
-            _report(name, use.tasks, recording.fees, forecast)
+        for label, model in models(use):
+            _report(label, use, model)
 
 
-def models(use: Use, recording: Levels) -> Iterator[tuple[str, Model]]:
+def models(use: Use) -> Iterator[tuple[str, Model]]:
     """The rivals of one use, by name."""
-    yield "persistence", lambda task: [_last_value(recording.fees[origin - 1]) for origin in task.origins]
+    yield "persistence", lambda task: [_last_value(task.feed.target[origin - 1]) for origin in task.origins]
     for steps in use.empirical:
-        settings = {"context_length": steps}
-        yield f"empirical {json.dumps(settings)}", _program("forecasters.empirical", settings, recording)
+        yield (
+            f"empirical {steps} steps",
+            lambda task, steps=steps: [_latest(task, origin, steps) for origin in task.origins],
+        )
+    yield "statistical", _program("forecasters.statistical", {})
+    yield "boosted", _program("forecasters.boosted", {})
     for given in use.deepar:
-        yield f"deepar {json.dumps(given)}", _program("forecasters.deepar", given, recording)
+        yield f"deepar {json.dumps(given)}", _program("forecasters.deepar", given)
 
 
 def _last_value(value: float) -> Forecast:
     return {quantile: np.full(HORIZON, value) for quantile in QUANTILES}
 
 
-def _program(module: str, settings: Mapping[str, object], recording: Levels) -> Model:
+def _latest(task: Task, origin: int, steps: int) -> Forecast:
+    past = task.feed.target[max(0, origin - steps) : origin]
+    return {quantile: np.full(HORIZON, np.quantile(past, quantile)) for quantile in QUANTILES}
+
+
+def _program(module: str, settings: Mapping[str, object]) -> Model:
     """The program `module` as a model, trained anew for each task."""
 
     def forecast(task: Task) -> list[Forecast]:
         with tempfile.TemporaryDirectory() as folder:
             base = Path(folder)
-            _train(module, base, settings, _line(recording, task.first, task.last))
-            lines = [_line(recording, task.first, origin) for origin in task.origins]
+            _train(module, base, settings, task)
+            lines = [task.feed.line(max(task.first, origin - task.feed.day), origin) for origin in task.origins]
             return [_forecast(json.loads(line)) for line in _transform(module, base, lines)]
 
     return forecast
-
-
-def _line(recording: Levels, first: int, end: int) -> str:
-    start = datetime.fromtimestamp(int(recording.times[first]), UTC).isoformat()
-    return json.dumps({"start": start, "target": recording.fees[first:end].tolist()})
 
 
 def _forecast(prediction: Mapping[str, Any]) -> Forecast:
     return {quantile: np.array(prediction["quantiles"][f"{quantile:g}"]) for quantile in QUANTILES}
 
 
-def _train(module: str, base: Path, settings: Mapping[str, object], line: str) -> None:
-    hyperparameters = {"prediction_length": HORIZON, "time_freq": "5min"} | dict(settings)
+def _train(module: str, base: Path, settings: Mapping[str, object], task: Task) -> None:
+    stated = {"prediction_length": HORIZON, "time_freq": f"{task.feed.step // MINUTE}min"}
     for file, text in {
-        "config/hyperparameters.json": json.dumps({name: str(value) for name, value in hyperparameters.items()}),
-        "data/train/series.json": line,
+        "config/hyperparameters.json": json.dumps(
+            {name: str(value) for name, value in (stated | dict(settings)).items()}
+        ),
+        "data/train/series.json": task.feed.line(task.first, task.last),
     }.items():
         path = base / "input" / file
         path.parent.mkdir(parents=True)
@@ -201,16 +272,20 @@ def _environment(base: Path) -> dict[str, str]:
     return os.environ | {"SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": str(ROOT)}
 
 
-def _report(name: str, tasks: Sequence[Task], target: Array, model: Model) -> None:
-    """A row: the mean over the tasks of the loss over each one's windows, and the share within the outer quantiles."""
+def _report(name: str, use: Use, model: Model) -> None:
+    """A row: the loss, the share within the outer quantiles, and the seconds a task."""
     began = time.monotonic()
-    scores = [_score(task, target, model(task)) for task in tasks]
-    loss, cover = np.mean(scores, axis=0)
-    print(f"{name:<75} {loss:7.3f} {cover:6.2f} {(time.monotonic() - began) / len(tasks):8.1f}", flush=True)
+    answered = [(task, model(task)) for task in use.tasks]
+    groups = [answered] if use.pooled else [[one] for one in answered]
+    loss, cover = np.mean([_score(group) for group in groups], axis=0)
+    print(f"{name:<75} {loss:7.4f} {cover:6.2f} {(time.monotonic() - began) / len(use.tasks):8.1f}", flush=True)
 
 
-def _score(task: Task, target: Array, forecasts: Sequence[Forecast]) -> tuple[float, float]:
-    actual = np.concatenate([target[origin : origin + HORIZON] for origin in task.origins])
+def _score(answered: Sequence[tuple[Task, list[Forecast]]]) -> tuple[float, float]:
+    actual = np.concatenate(
+        [task.feed.target[origin : origin + HORIZON] for task, _ in answered for origin in task.origins]
+    )
+    forecasts = [forecast for _, found in answered for forecast in found]
     pooled = {quantile: np.concatenate([forecast[quantile] for forecast in forecasts]) for quantile in QUANTILES}
     within = coverage(actual, pooled[QUANTILES[0]], pooled[QUANTILES[-1]])
     return mean_weighted_quantile_loss(actual, pooled), within

@@ -57,3 +57,12 @@ def default_context(time_freq: str, prediction_length: int) -> int:
 def normal_scores(levels: Sequence[float] | Array) -> Array:
     """The scores of quantile levels."""
     return np.asarray(ndtri(np.asarray(levels)), dtype=np.float64)
+
+
+def origins(target: Array, horizon: int) -> list[int]:
+    """Where a window to learn from can end: with known values both in the horizon before and in that after it."""
+    known = np.concatenate([[0], np.cumsum(~np.isnan(target))])
+    ends = np.arange(horizon, len(target) - horizon + 1)
+    usable = (known[ends] > known[ends - horizon]) & (known[ends + horizon] > known[ends])
+    found: list[int] = ends[usable].tolist()
+    return found

@@ -21,12 +21,18 @@ from forecasters.answers import answer
 from forecasters.contract import ClientError, Folders, Hyperparameters, read_hyperparameters
 from forecasters.evaluation import DEFAULT_QUANTILES, Quantiles, evaluate, report
 from forecasters.frequency import TimeFrequency
-from forecasters.ranks import default_context, normal_scores, ranks
+from forecasters.ranks import default_context, normal_scores, origins, ranks
 from forecasters.series import Array, Series, read_channel
 from loopcast.forecast import Configuration, Prediction
 
 MANIFEST = "manifest.json"
 EVALUATION_SAMPLES = 100
+CALIBRATED = 100
+"""Windows, evenly over the history, by which the spread of the forecasts is set right."""
+
+TRUST = 30.0
+"""How many horizons of history weigh as much as the belief that the process knows its spread."""
+
 FITTED_STEPS = 6000
 """The newest steps that the process is fitted to; more change it no more."""
 
@@ -49,10 +55,12 @@ class StatisticalHyperparameters(Hyperparameters):
 
 
 class Manifest(BaseModel):
-    """The whole model: `coefficients` are the process's, in statsmodels' order, less the variance of its noise."""
+    """The whole model: `coefficients` are the process's, in statsmodels' order, the variance of its noise last;
+    `width` multiplies the deviations that it says."""
 
     hyperparameters: StatisticalHyperparameters
     coefficients: list[float]
+    width: float
 
 
 @dataclass(frozen=True)
@@ -69,18 +77,18 @@ class Statistical:
         """Raises ValueError where every one of the latest steps is missing."""
         context = series.target[-self.manifest.hyperparameters.context :]
         found = ranks(context)
-        expected, deviation = self._ahead(found.score(context))
+        expected, deviation = self.ahead(found.score(context))
 
         def quantiles(levels: Array) -> Array:
             return found.value(expected + deviation * normal_scores(levels)[:, None])
 
         return answer(quantiles, configuration, self.manifest.hyperparameters.seed)
 
-    def _ahead(self, scores: Array) -> tuple[Array, Array]:
+    def ahead(self, scores: Array) -> tuple[Array, Array]:
         """Mean and deviation of the scores of each step of the horizon."""
         process = _process(scores, self.manifest.hyperparameters)
         ahead = process.filter(self.manifest.coefficients).get_forecast(self.prediction_length)
-        return np.asarray(ahead.predicted_mean), np.asarray(ahead.se_mean)
+        return np.asarray(ahead.predicted_mean), self.manifest.width * np.asarray(ahead.se_mean)
 
 
 def fit(hyperparameters: StatisticalHyperparameters, series: Sequence[Series]) -> Statistical:
@@ -89,9 +97,29 @@ def fit(hyperparameters: StatisticalHyperparameters, series: Sequence[Series]) -
     if np.isnan(scores).all():
         raise ClientError("each target value of the train channel is missing: there is nothing to learn from")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a start or an end of the search that is not the best fits well enough
+        warnings.simplefilter("ignore")  # a search that ends before it is sure has found what serves
         fitted = _process(scores, hyperparameters).fit(disp=False, maxiter=50)
-    return Statistical(Manifest(hyperparameters=hyperparameters, coefficients=fitted.params.tolist()))
+    manifest = Manifest(hyperparameters=hyperparameters, coefficients=fitted.params.tolist(), width=1)
+    return Statistical(manifest.model_copy(update={"width": _width(Statistical(manifest), series)}))
+
+
+def _width(model: Statistical, series: Sequence[Series]) -> float:
+    """How much wider, or narrower, what came lay about the forecast than the process says; the less history, the
+    nearer to 1."""
+    hyperparameters = model.manifest.hyperparameters
+    horizon = hyperparameters.prediction_length
+    places = [(one, origin) for one in series for origin in origins(one.target, horizon)]
+    if not places:
+        return 1.0
+    missed = []
+    for one, origin in places[:: -(-len(places) // CALIBRATED)]:
+        context = one.target[:origin][-hyperparameters.context :]
+        found = ranks(context)
+        expected, deviation = model.ahead(found.score(context))
+        missed.append((found.score(one.target[origin : origin + horizon]) - expected) / deviation)
+    found_width = float(np.nanquantile(np.abs(missed), 0.9) / normal_scores([0.95])[0])
+    horizons = len(places) / horizon
+    return 1 + (found_width - 1) * horizons / (horizons + TRUST)
 
 
 def _newest_scores(series: Series, among: int) -> Array:

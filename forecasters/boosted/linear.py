@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from forecasters.boosted.windows import Window, means
+from forecasters.ranks import normal_scores
 from forecasters.series import Array
 
-PENALTY = 0.05
-"""Of squared coefficients, a window: it keeps short histories from following their noise."""
+TRUST = 30.0
+"""How many horizons of history weigh as much as the belief that the future is distributed as the context was."""
 
 
 class Linear(BaseModel):
@@ -27,23 +28,28 @@ class Linear(BaseModel):
         return np.asarray(expected[:, None, :] + np.array(self.offsets), dtype=np.float64)
 
 
-def fit_linear(windows: Sequence[Window], futures: Array, levels: Sequence[float]) -> Linear:
-    """`futures` (n, horizon) are the scores that came, NaN where missing; each step must have known ones."""
+def fit_linear(windows: Sequence[Window], futures: Array, levels: Sequence[float], horizons: float) -> Linear:
+    """`futures` (n, horizon) are the scores that came, NaN where missing; each step must have known ones. The less
+    history there is, counted in `horizons`, the nearer the forecast is to the context's own quantiles."""
     design = _design(windows)
-    coefficients = np.stack([_ridge(design, futures[:, step]) for step in range(futures.shape[1])], axis=1)
+    penalty = TRUST * len(windows) / horizons
+    coefficients = np.stack([_ridge(design, column, penalty) for column in futures.T], axis=1)
     missed = futures - design @ coefficients
     known = ~np.isnan(missed)
-    offsets = [np.quantile(column[here], levels) for column, here in zip(missed.T, known.T, strict=True)]
-    return Linear(coefficients=coefficients.tolist(), offsets=np.stack(offsets, axis=1).tolist())
+    found = np.stack(
+        [np.quantile(column[here], levels) for column, here in zip(missed.T, known.T, strict=True)], axis=1
+    )
+    share = horizons / (horizons + TRUST)
+    offsets = share * found + (1 - share) * normal_scores(levels)[:, None]
+    return Linear(coefficients=coefficients.tolist(), offsets=offsets.tolist())
 
 
 def _design(windows: Sequence[Window]) -> Array:
     return np.pad(means(windows), ((0, 0), (1, 0)), constant_values=1.0)
 
 
-def _ridge(design: Array, future: Array) -> Array:
+def _ridge(design: Array, future: Array, penalty: float) -> Array:
     known = ~np.isnan(future)
     rows = design[known]
-    penalty = PENALTY * len(rows) * np.eye(design.shape[1])
-    penalty[0, 0] = 0
-    return np.asarray(np.linalg.solve(rows.T @ rows + penalty, rows.T @ future[known]), dtype=np.float64)
+    squares = rows.T @ rows + penalty * np.eye(design.shape[1])
+    return np.asarray(np.linalg.solve(squares, rows.T @ future[known]), dtype=np.float64)

@@ -13,6 +13,7 @@ from forecasters.boosted.linear import Linear, fit_linear
 from forecasters.boosted.model import LEVELS, Boosted, Manifest
 from forecasters.boosted.windows import Window, inputs, window
 from forecasters.contract import ClientError
+from forecasters.ranks import origins
 from forecasters.series import Array, Series, feature_rows
 
 WINDOWS = 3000
@@ -21,20 +22,25 @@ WINDOWS = 3000
 STEPS = 6
 """Steps of the horizon, drawn at random, that the trees see of a window: its steps say much the same."""
 
+HALF_TREES = 50
+"""With so many horizons of history half of `num_round` trees are grown, with fewer less: they would learn its noise."""
+
 
 @dataclass(frozen=True)
 class Examples:
-    """Windows, and the scores that came after each: `futures` is (n, horizon), NaN where missing."""
+    """Windows, and the scores that came after each: `futures` is (n, horizon), NaN where missing. Windows overlap:
+    together they span `horizons` horizons, and know no more than so many apart from each other would."""
 
     windows: Sequence[Window]
     futures: Array
+    horizons: float
 
 
 def fit(hyperparameters: BoostedHyperparameters, series: Sequence[Series]) -> Boosted:
     """The same series and seed give the same model. Raises `ClientError` where they are too short or don't fit."""
     codes, rows = _shape(series)
     found = _examples(hyperparameters, series)
-    linear = fit_linear(found.windows, found.futures, LEVELS)
+    linear = fit_linear(found.windows, found.futures, LEVELS, found.horizons)
     manifest = Manifest(hyperparameters=hyperparameters, linear=linear, codes=codes, rows=rows)
     return Boosted(manifest, _grow(hyperparameters, found, linear))
 
@@ -54,7 +60,7 @@ def _shape(series: Sequence[Series]) -> tuple[int, int]:
 
 def _examples(hyperparameters: BoostedHyperparameters, series: Sequence[Series]) -> Examples:
     horizon = hyperparameters.prediction_length
-    places = [(one, origin) for one in series for origin in _origins(one, horizon)]
+    places = [(one, origin) for one in series for origin in origins(one.target, horizon)]
     if not places:
         raise ClientError(
             f"no series of the train channel has known values before and after a horizon of {horizon} steps: "
@@ -63,16 +69,7 @@ def _examples(hyperparameters: BoostedHyperparameters, series: Sequence[Series])
     kept = places[:: -(-len(places) // WINDOWS)]
     windows = [window(one, origin, hyperparameters.context) for one, origin in kept]
     came = [one.ranks.score(one.series.target[one.origin : one.origin + horizon]) for one in windows]
-    return Examples(windows, np.stack(came))
-
-
-def _origins(series: Series, horizon: int) -> list[int]:
-    """Where a window can end: with a known value in the horizon before, and in the whole horizon after it."""
-    known = np.concatenate([[0], np.cumsum(~np.isnan(series.target))])
-    ends = np.arange(horizon, len(series.target) - horizon + 1)
-    usable = (known[ends] > known[ends - horizon]) & (known[ends + horizon] > known[ends])
-    found: list[int] = ends[usable].tolist()
-    return found
+    return Examples(windows, np.stack(came), len(places) / horizon)
 
 
 def _grow(hyperparameters: BoostedHyperparameters, found: Examples, linear: Linear) -> xgboost.Booster:
@@ -89,7 +86,8 @@ def _grow(hyperparameters: BoostedHyperparameters, found: Examples, linear: Line
         base_margin=start[places, :, steps],
         nthread=1,
     )
-    return xgboost.train(_parameters(hyperparameters), data, hyperparameters.num_round)
+    rounds = hyperparameters.num_round * found.horizons / (found.horizons + HALF_TREES)
+    return xgboost.train(_parameters(hyperparameters), data, max(round(rounds), 1))
 
 
 def _parameters(hyperparameters: BoostedHyperparameters) -> dict[str, object]:

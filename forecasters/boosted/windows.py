@@ -1,4 +1,4 @@
-"""Windows as the model sees them: the scores of the context, summed up, and what was asked to be foreseen."""
+"""Windows as the model sees them: the scores of the context, summed up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def window(series: Series, origin: int, context: int) -> Window:
 
 
 def spans(context: int) -> list[int]:
-    """How far back the summaries look: 1, 2, 4 ... steps, up to half of the context."""
+    """How far back the means reach: 1, 2, 4 ... steps, up to half of the context."""
     return [2**power for power in range(max(context // 2, 1).bit_length())]
 
 
@@ -52,29 +52,11 @@ def means(windows: Sequence[Window]) -> Array:
     return np.stack(columns[::-1], axis=1)
 
 
-def shapes(windows: Sequence[Window]) -> Array:
-    """(n, 3 * k): lowest, highest and spread of the scores of each span of at least 4 steps, NaN where unknown."""
-    scores = np.stack([one.scores for one in windows])
-    columns = [_shape(scores[:, -span:]) for span in spans(scores.shape[1]) if span >= 4]
-    return np.concatenate([np.empty((len(scores), 0)), *columns], axis=1)
-
-
-def _shape(scores: Array) -> Array:
-    known = ~np.isnan(scores)
-    count = known.sum(axis=1)
-    low = np.where(known, scores, np.inf).min(axis=1)
-    high = np.where(known, scores, -np.inf).max(axis=1)
-    mean = np.where(known, scores, 0).sum(axis=1) / np.maximum(count, 1)
-    square = np.where(known, scores - mean[:, None], 0) ** 2
-    spread = np.sqrt(square.sum(axis=1) / np.maximum(count, 1))
-    return np.where(count[:, None] > 0, np.stack([low, high, spread], axis=1), np.nan)
-
-
 def inputs(windows: Sequence[Window], places: Ints, steps: Ints) -> Array:
-    """(rows, f): what the trees see of step `steps[i]` (from 0) after window `places[i]`: the window's summaries,
+    """(rows, f): what the trees see of step `steps[i]` (from 0) after window `places[i]`: the window's means,
     the step, the series' codes and the features of that step."""
     codes = np.array([one.series.cat for one in windows], dtype=np.float64)
-    of_windows = np.concatenate([means(windows), shapes(windows), codes], axis=1)
+    of_windows = np.concatenate([means(windows), codes], axis=1)
     asked = [_features(windows[place], step) for place, step in zip(places.tolist(), steps.tolist(), strict=True)]
     return np.concatenate([of_windows[places], steps[:, None], np.stack(asked)], axis=1)
 
