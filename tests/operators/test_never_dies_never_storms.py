@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from operators.engine import Engine
+from operators.engine import LAUNCH_ATTEMPTS, Engine
 from operators.retraining import ALARM, TUNING, RetrainingStatus
 from operators.retraining_spec import RetrainingSpec
 from operators.runs import RunState
@@ -167,3 +167,26 @@ class Loop(RuleBasedStateMachine):
 
 Loop.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestLoop = Loop.TestCase
+
+
+def test_a_request_that_lost_the_race_for_its_claim_is_met_later() -> None:
+    time, table, place = Time(), SharedTable(), Place()
+    sight = Sight(time, alarms={"a": ALARM})
+    claims = [MemoryClaims(table, name, time) for name in ("one", "two")]
+    one, two = (Engine(each, place, sight) for each in claims)
+    policy = RetrainingSpec.model_validate({"feed": "fees", "triggers": {"alarms": ["a"]}})
+    claims[0].meanwhile = partial(two.retrain, "fees", policy, RetrainingStatus())
+    lost = one.retrain("fees", policy, RetrainingStatus(), "please")
+    assert lost.decision.reason == "ClaimedElsewhere"
+    for name in place.running:
+        place.states[name] = RunState.SUCCEEDED
+    assert one.retrain("fees", policy, lost.status, "please").decision.reason == "ManualRequest"
+
+
+def test_a_place_out_of_reach_delays_a_launch_and_then_fails_it() -> None:
+    time, place = Time(), Place(fault="unreachable")
+    engine = Engine(MemoryClaims(SharedTable(), "one", time), place, Sight(time, alarms={"a": ALARM}))
+    policy = RetrainingSpec.model_validate({"feed": "fees", "triggers": {"alarms": ["a"]}})
+    reasons = [engine.retrain("fees", policy, RetrainingStatus()).decision.reason for _ in range(LAUNCH_ATTEMPTS)]
+    assert reasons == ["LaunchDelayed"] * (LAUNCH_ATTEMPTS - 1) + ["LaunchFailed"]
+    assert engine.retrain("fees", policy, RetrainingStatus()).decision.reason == "CoolingDown"

@@ -52,7 +52,7 @@ class MemoryClaims:
     table: SharedTable
     owner: str
     time: Time
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Callable[[], object] | None = None
 
     def read(self, stem: str) -> list[Run]:
         self._reach()
