@@ -127,3 +127,8 @@ def empirical(tmp_path: Path) -> Job:
 @pytest.fixture
 def deepar(tmp_path: Path) -> Job:
     return Job("forecasters.deepar", tmp_path)
+
+
+@pytest.fixture
+def boosted(tmp_path: Path) -> Job:
+    return Job("forecasters.boosted", tmp_path)
