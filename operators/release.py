@@ -204,7 +204,8 @@ def _roll_back(world: World, stage: str) -> Wish | None:
     lasted, rule = world.in_service_for(stage), world.spec.stage(stage)
     if not served.version or not standing or lasted >= rule.bake_time:
         return None
-    if known.quiet_since is None and lasted < rule.settle_time:
+    settled = rule.settle_time is not None and lasted >= rule.settle_time
+    if known.quiet_since is None and not settled:  # what it stood against before is no better
         return Wish(
             "AlarmSettling", f"The alarm {standing[0]} stood before version {served.version} came into service."
         )

@@ -20,8 +20,9 @@ class Stage(Model):
     """How a stage takes a version, and when it gives it back."""
 
     bake_time: Duration = Field(default=timedelta(hours=6), description="a version is rolled back on alarms so long")
-    settle_time: Duration = Field(
-        default=timedelta(hours=3), description="alarms that stood before the deployment have so long to end"
+    settle_time: Duration | None = Field(
+        default=None,
+        description="alarms that stood before the deployment and after it so long speak against the version, too",
     )
     alarms: Annotated[tuple[Name, ...], Field(max_length=10)] | None = Field(
         default=None, description="CloudWatch alarms that speak against a version (default: the stage's degraded)"

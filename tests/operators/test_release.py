@@ -139,20 +139,23 @@ def test_an_alarm_that_fires_in_the_bake_time_rolls_the_stage_back(stage: str, a
     assert late.reason != "RollBack"
 
 
-def test_an_alarm_that_stood_before_has_time_to_end() -> None:
+def test_an_alarm_that_stood_before_speaks_against_a_version_only_where_the_policy_says_from_when() -> None:
     stages, runs = serving(3), [run("Approved", "staging", 3, HOUR)]
-    before, status = look(spec(), stages=stages, runs=runs, alarms=STAGING_FIRES)
-    assert before.reason == "AlarmSettling"
-    still, _ = look(spec(), status, stages=stages, runs=runs, alarms=STAGING_FIRES, now=NOON + 3 * HOUR)
-    assert still.reason == "RollBack"
+    for policy, expected in ((spec(), "AlarmSettling"), (spec(staging={"settleTime": "3h"}), "RollBack")):
+        before, status = look(policy, stages=stages, runs=runs, alarms=STAGING_FIRES)
+        assert before.reason == "AlarmSettling"
+        still, _ = look(policy, status, stages=stages, runs=runs, alarms=STAGING_FIRES, now=NOON + 3 * HOUR)
+        assert still.reason == expected
 
 
 def test_there_is_no_way_back_from_a_first_version_or_from_what_a_roll_back_brought() -> None:
     first = {"staging": Served("InService", 3, has_previous=False), "production": Served()}
     runs = [run("Approved", "staging", 3, 5 * HOUR)]
-    assert look(spec(), stages=first, runs=runs, alarms=STAGING_FIRES)[0].reason == "NothingBefore"
+    _, quiet = look(spec(), stages=first, runs=runs)
+    assert look(spec(), quiet, stages=first, runs=runs, alarms=STAGING_FIRES)[0].reason == "NothingBefore"
     back = [*runs, run("RollBack", "staging", 3, HOUR, sequence=2)]
-    status = ReleaseStatus(staging=StageStatus(version=1, since=NOON - 4 * HOUR))
+    since = NOON - 4 * HOUR
+    status = ReleaseStatus(staging=StageStatus(version=1, since=since, quiet_since=since))
     decision, _ = look(spec(), status, stages=serving(1), runs=back, alarms=STAGING_FIRES)
     assert decision.launch is None
 
