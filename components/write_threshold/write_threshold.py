@@ -16,7 +16,23 @@ def write_threshold(names: Names, stage: str, package: Mapping[str, Any]) -> flo
     statistics = read_json(package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"])
     if statistics["loss"] is None:
         raise Refused("The package's backtest has no loss, so that no threshold follows from it.")
-    limit = threshold(statistics["loss"], statistics["window_losses"])
+    return _put(names, stage, threshold(statistics["loss"], statistics["window_losses"]))
+
+
+def renew_threshold(names: Names, evaluation: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:
+    """Writes the champion's threshold anew from the newest windows when no better model was found; None when one was.
+
+    What nothing beats is not what has drifted: where every model has become worse, the data has become harder, and a
+    threshold of easier times would ask for retraining for ever.
+    """
+    champion = evaluation["champion"]
+    if champion is None or result["model_package_arn"] or evaluation["scores"][champion]["loss"] is None:
+        return None
+    score = evaluation["scores"][champion]
+    return _put(names, champion, threshold(score["loss"], score["window_losses"]))
+
+
+def _put(names: Names, stage: str, limit: float) -> float:
     name = names.parameter("thresholds", stage)
     aws.client("ssm").put_parameter(Name=name, Value=f"{limit:.6g}", Type="String", Overwrite=True)
     return limit

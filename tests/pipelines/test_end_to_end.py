@@ -19,6 +19,7 @@ from components.roll_back.roll_back import take_back
 from components.run import Refused, read_json
 from components.store_performance.store_performance import store_performance
 from components.train.train import Settings, train
+from components.write_threshold.threshold import threshold
 from components.write_threshold.write_threshold import write_threshold
 from loopcast.aws import client
 from loopcast.clock import Clock
@@ -233,6 +234,17 @@ def test_the_champion_stays_where_the_next_run_is_no_better(built: dict[str, Any
     assert "of the model in production" in " ".join(again["reasons"])
     assert again["against_champion"]["p_value"] == 1
     assert package(again["arn"])["CustomerMetadataProperties"]["champion"] == "production"
+
+
+def test_a_champion_that_stays_gets_a_threshold_of_the_newest_windows(stack: Stack, second: dict[str, Any]) -> None:
+    evaluation = read_json(make_run(stack.feed, "r2").uri("evaluation.json"))
+    score = evaluation["scores"]["production"]
+    assert second["threshold"] == threshold(score["loss"], score["window_losses"])
+    assert float(stack.parameter("thresholds", "production")) == pytest.approx(second["threshold"], rel=1e-5)
+
+
+def test_a_run_whose_model_waits_changes_no_threshold(built: dict[str, Any]) -> None:
+    assert built["threshold"] is None
 
 
 def test_the_champion_is_judged_by_what_it_answers_in_service(stack: Stack, second: dict[str, Any]) -> None:
