@@ -60,12 +60,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Build:
-    """What a build came to: `losses` by role and baseline, the gate's `verdict`, and the model that it lets pass."""
+    """What a build came to: `losses` by role and baseline, the gate's `verdict`, the best candidate, the model that the
+    gate lets pass, and the champion as it was judged on the newest windows."""
 
     losses: dict[str, float | None]
     verdict: dict[str, Any]
     challenger: Contender | None
     winner: Contender | None
+    champion: Contender | None
 
 
 class Builds:
@@ -106,12 +108,17 @@ class Builds:
         evaluation = {"failed": failed, **evaluate(self._feed, seen, split, forecasts)}
         verdict = decide(evaluation, self._plan.ceiling, self._plan.significance)
         passed = next((entry["role"] for entry in verdict["register"] if entry["status"] == PENDING), None)
-        best = evaluation["best_candidate"]
+
+        def contender(role: str | None) -> Contender | None:
+            known = role is not None and evaluation["scores"][role]["loss"] is not None
+            return self._contender(recipes[str(role)], str(role), evaluation) if known else None
+
         return Build(
             losses={name: score["loss"] for name, score in evaluation["scores"].items()},
             verdict=verdict,
-            challenger=self._contender(recipes[best], best, evaluation) if best and _known(evaluation, best) else None,
-            winner=self._contender(recipes[passed], passed, evaluation) if passed else None,
+            challenger=contender(evaluation["best_candidate"]),
+            winner=contender(passed),
+            champion=contender(evaluation["champion"]),
         )
 
     def _forecasts(
@@ -134,7 +141,3 @@ class Builds:
         baseline = min(set(scores) - set(ROLES), key=lambda name: (scores[name]["loss"], name))
         limit = threshold(judged["loss"], judged["window_losses"], self._plan.rule)
         return Contender(recipe, judged["loss"], limit, baseline, scores[baseline]["loss"])
-
-
-def _known(evaluation: Mapping[str, Any], role: str) -> bool:
-    return evaluation["scores"][role]["loss"] is not None

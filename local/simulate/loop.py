@@ -94,6 +94,7 @@ class Loop:
         self._build, self._ask = build, ask
         self._status = RetrainingStatus()
         self._runs: list[Run] = []
+        self._threshold = 0.0
 
     def run(self, first: Contender, origins: Sequence[int], progress: Callable[[Record], None]) -> Record:
         """Serves `first` from the first of `origins` on, and returns what came of it by the last."""
@@ -110,25 +111,30 @@ class Loop:
         return self.record.services[-1]
 
     def _serve(self, contender: Contender, since: int) -> Service:
+        self._threshold = contender.threshold
         self.record.services.append(Service(len(self.record.services), since, contender))
         return self._served
 
     def _finish_runs(self, step: int) -> None:
-        """Takes note of the run that has ended by `step`, and serves the model that it has put into service."""
+        """Takes note of the run that has ended by `step`, and serves the model that it has put into service; where the
+        champion stays, its threshold follows from the newest windows."""
         if not self._runs or self._runs[-1].state.over:
             return
         finished = self._runs[-1].launched_at + RUN
         if finished <= self._history.moment(step):
             self._runs[-1] = replace(self._runs[-1], state=RunState.SUCCEEDED, finished_at=finished)
             retraining = self.record.retrainings[-1]
-            if retraining.build.winner is not None:
-                retraining.promoted = self._serve(retraining.build.winner, step)
+            build = retraining.build
+            if build.winner is not None:
+                retraining.promoted = self._serve(build.winner, step)
+            elif build.champion is not None:
+                self._threshold = build.champion.threshold
 
     def _score(self, origin: int) -> None:
         served = self._served
         actual = self._history.target[origin : origin + self._horizon]
         loss = pooled_loss([actual], [self._ask(served.contender, origin)])
-        point = Point(origin, served.number, loss, served.contender.threshold, alarm=False)
+        point = Point(origin, served.number, loss, self._threshold, alarm=False)
         ratios = [before.ratio for before in self.record.points] + [point.ratio]
         self.record.points.append(replace(point, alarm=self._rule.stands(ratios)))
 

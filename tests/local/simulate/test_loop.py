@@ -23,20 +23,21 @@ GOOD, BAD = 0.1, 0.5
 """Relative errors of models; the threshold of all is 0.2."""
 
 
-def _model(name: str) -> Contender:
-    return Contender(Recipe(name, "", (), 0, ()), 0.1, 0.2, "empirical_24h", 0.1)
+def _model(name: str, threshold: float = 0.2) -> Contender:
+    return Contender(Recipe(name, "", (), 0, ()), 0.1, threshold, "empirical_24h", 0.1)
 
 
 class World:
     """A constant series on which a model errs by its name's share from the step `drift` on, and hardly before.
 
-    A build lets the next of `challengers` pass, None for a build that refuses.
+    A build lets the next of `challengers` pass, None for a build that refuses; `renewed` is then the champion as it was
+    judged.
     """
 
-    def __init__(self, days: int, drift: int, challengers: list[str | None]) -> None:
+    def __init__(self, days: int, drift: int, challengers: list[str | None], renewed: Contender | None = None) -> None:
         self.history = History(datetime(2026, 11, 1, tzinfo=UTC), np.full(days * 288, 100.0), STEP)
         self.origins = list(range(288, len(self.history.target) - HORIZON + 1, EVERY))
-        self._drift, self._challengers = drift, iter(challengers)
+        self._drift, self._challengers, self._renewed = drift, iter(challengers), renewed
         self.builds: list[int] = []
 
     def run(self, name: str, cooldown: timedelta = timedelta(hours=6)) -> Record:
@@ -50,7 +51,7 @@ class World:
         name = next(self._challengers, None)
         winner = _model(name) if name else None
         verdict: dict[str, Any] = {"register": []}
-        return Build({}, verdict, winner, winner)
+        return Build({}, verdict, winner, winner, self._renewed)
 
     def _ask(self, contender: Contender, origin: int) -> Forecast:
         error = BAD if contender.recipe.algorithm == "old" and origin >= self._drift else GOOD
@@ -72,6 +73,14 @@ def test_a_refused_retraining_is_tried_again_after_the_cool_down_while_the_alarm
     record = world.run(CLOSED, cooldown=timedelta(hours=12))
     assert [run.promoted is not None for run in record.retrainings] == [False, False, True]
     assert {after - before for before, after in pairwise(world.builds)} == {144}
+
+
+def test_where_the_champion_stays_its_threshold_follows_the_newest_windows_and_the_alarm_falls() -> None:
+    world = World(days=4, drift=600, challengers=[None], renewed=_model("old", threshold=0.6))
+    record = world.run(CLOSED)
+    assert len(record.retrainings) == 1
+    assert record.points[-1].threshold == 0.6
+    assert not record.points[-1].alarm
 
 
 def test_never_retrain_builds_nothing_whatever_happens() -> None:
