@@ -82,6 +82,16 @@ class Releases(RuleBasedStateMachine):
             if well:
                 self._serve(name)
 
+    @rule(minutes=st.integers(0, 400))
+    def a_release_goes_badly(self, minutes: int) -> None:
+        """A version comes into staging, is quiet for a while, and then its alarm fires, and ends."""
+        self.a_version_is_registered(approved=True)
+        for state in (OK, OK, ALARM, ALARM, OK, OK):
+            self.an_alarm_changes("staging", state)
+            self.a_replica_looks(0, 0)
+            self.a_run_ends(well=True)
+            self.time_passes(minutes // 4)
+
     @rule(fault=st.sampled_from(["", "", "killed-before", "killed-after", "unreachable"]))
     def launches_meet(self, fault: str) -> None:
         self.place.fault = fault
