@@ -96,9 +96,10 @@ def fit(hyperparameters: StatisticalHyperparameters, series: Sequence[Series]) -
     scores = _joined([_newest_scores(one, len(series)) for one in series])
     if np.isnan(scores).all():
         raise ClientError("each target value of the train channel is missing: there is nothing to learn from")
+    process = _process(scores, hyperparameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a search that ends before it is sure has found what serves
-        fitted = _process(scores, hyperparameters).fit(disp=False, maxiter=50)
+        fitted = process.fit(disp=False, maxiter=50)
     manifest = Manifest(hyperparameters=hyperparameters, coefficients=fitted.params.tolist(), width=1)
     return Statistical(manifest.model_copy(update={"width": _width(Statistical(manifest), series)}))
 
