@@ -11,6 +11,7 @@ from typing import Any
 from components.algorithms import ROLES
 from components.baselines import Forecast
 from components.evaluate.scores import finite, score
+from local.simulate.alarm import AlarmRule
 from local.simulate.build import Contender
 from local.simulate.loop import Point, Record, Retraining, Service
 from local.simulate.measures import Breach, Episode, episodes, fresh_breach, is_better, share
@@ -21,6 +22,8 @@ FOLLOWING = timedelta(days=3)
 """The time after a retraining over which its model is compared with the old one."""
 FRESH = timedelta(days=1)
 """How long a model is fresh."""
+RULES = [AlarmRule(*counts) for counts in ((2, 2), (2, 3), (3, 3), (3, 4), (4, 6), (5, 8))]
+"""Alarms that are compared by how many fresh models would break them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Account:
             "halves": [self._losses(self._origins[:half]), self._losses(self._origins[half:])],
             "policies": {name: self._policy(record) for name, record in self._records.items()},
             "candidates": self._candidates(self._records[DAILY]),
+            "breaches_by_rule": [self._breaches(rule) for rule in RULES],
         }
         checked: dict[str, Any] = finite(document)
         return checked
@@ -119,13 +123,45 @@ class Account:
         """Whether the model in its first day made the alarm stand by its own windows."""
         day = set(self._within(service.since, FRESH))
         fresh = [point for point in record.points if point.model == service.number and point.origin in day]
-        model = service.contender
+        ratios = {point.origin: point.ratio for point in fresh}
+        return self._breach(service.contender, ratios, self._simulation.rule)
+
+    def _breach(self, model: Contender, ratios: Mapping[int, float], rule: AlarmRule) -> Breach | None:
+        """Whether a model whose first windows have these ratios, by their origins, breaches."""
+        origins = list(ratios)
         return fresh_breach(
-            [point.ratio for point in fresh],
-            self._simulation.rule,
+            list(ratios.values()),
+            rule,
             model.baseline_loss,
-            lambda windows: self._reference_loss(model, [fresh[window].origin for window in windows]),
+            lambda windows: self._reference_loss(model, [origins[window] for window in windows]),
         )
+
+    def _breaches(self, rule: AlarmRule) -> dict[str, Any]:
+        """What the alarm would have done to the best model of every daily build, had it come into service; in both
+        halves."""
+        halves: tuple[list[Breach | None], list[Breach | None]] = [], []
+        middle = self._origins[len(self._origins) // 2]
+        for model, origins in self._fresh_days:
+            ratios = {origin: self._model_loss(model, [origin]) / model.threshold for origin in origins}
+            halves[origins[0] >= middle].append(self._breach(model, ratios, rule))
+        return {
+            "alarm": f"{rule.datapoints}/{rule.periods}",
+            "models": [len(half) for half in halves],
+            "by_noise": [share([one is not None and one.noise for one in half]) for half in halves],
+            "of_any_cause": [share([one is not None for one in half]) for half in halves],
+        }
+
+    @cached_property
+    def _fresh_days(self) -> list[tuple[Contender, list[int]]]:
+        """The best model of each daily build, with the windows of the day after it."""
+        days = [
+            (run.build.winner or run.build.challenger, self._within(run.launched, FRESH))
+            for run in self._records[DAILY].retrainings
+        ]
+        return [(model, day) for model, day in days if model and len(day) == len(self._within(self._origins[0], FRESH))]
+
+    def _model_loss(self, model: Contender, origins: Sequence[int]) -> float:
+        return self._simulation.loss(origins, self._simulation.ask(model, origins))
 
     def _reference_loss(self, model: Contender, origins: Sequence[int]) -> float:
         """The loss of the baseline that was the best in the model's backtest."""

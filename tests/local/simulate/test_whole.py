@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data" / "mempool-5min-2025-03-05--2025-04-25.parquet"
 DAY, HORIZON = 288, 30
 START = 1_741_132_800
+SMALL = "--days 5 --warm-up 4 --lookback 4 --windows 8 --cooldown 1d --candidates boosted"
 REPORTED = {
     *("served_loss", "baselines", "never_retrain_loss", "daily_retrain_loss", "retrainings"),
     *("useful_retrainings", "fresh_breaches", "alarm_precision"),
@@ -99,22 +100,11 @@ def _command(*arguments: object) -> list[str]:
 def test_a_simulation_leaves_its_account_and_a_page_that_shows_it(tmp_path: Path) -> None:
     recording = _write(tmp_path / "recording.parquet", _levels(days=6, change=4.3))
     output = tmp_path / "output"
-    sizes = [
-        "--days",
-        "6",
-        "--warm-up",
-        "4",
-        "--lookback",
-        "4",
-        "--windows",
-        "8",
-        "--cooldown",
-        "1d",
-        "--candidates",
-        "statistical",
-    ]
     done = subprocess.run(
-        _command("--recording", recording, "--output", output, *sizes), capture_output=True, text=True, check=False
+        _command("--recording", recording, "--output", output, *SMALL.split()),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((output / "report.json").read_text())
