@@ -57,13 +57,21 @@ class Hyperparameters(BaseModel):
 
 H = TypeVar("H", bound=Hyperparameters)
 
+OBJECTIVE = "_tuning_objective_metric"
+"""The hyperparameter by which a tuning job names its objective to each training job."""
+
 
 def read_hyperparameters(kind: type[H], folders: Folders) -> H:
-    """The job's hyperparameters; raises `ClientError` that names each one that is missing, unknown or wrong."""
+    """The job's hyperparameters; raises `ClientError` that names each one that is missing, unknown or wrong.
+
+    What a tuning job adds to tell which metric it looks at is no mistake for a program that does not ask for it.
+    """
     try:
         given = json.loads(folders.hyperparameters.read_text())
     except FileNotFoundError:
         given = {}
+    if not any(field.alias == OBJECTIVE for field in kind.model_fields.values()):
+        given.pop(OBJECTIVE, None)
     try:
         return kind.model_validate(given)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from loopcast.feed import Feed
 
 def ranges(algorithm: str, feed: Feed) -> dict[str, Any]:
     """The `ParameterRanges` of a tuning job. Raises `Refused` for an algorithm that has nothing to tune."""
-    known = {"deepar": _deepar}
+    known = {"boosted": _boosted, "deepar": _deepar, "statistical": _statistical}
     if algorithm not in known:
         raise Refused(f"{algorithm} has no hyperparameters to tune: choose of {', '.join(sorted(known))}.")
     return known[algorithm](feed)
@@ -34,6 +34,33 @@ def _deepar(feed: Feed) -> dict[str, Any]:
             _range("learning_rate", 1e-4, 1e-2, "Logarithmic"),
             _range("dropout_rate", 0.0, 0.2),
         ],
+    }
+
+
+def _boosted(feed: Feed) -> dict[str, Any]:
+    """Shallow, slow trees: deeper ones learn the noise of fees by heart."""
+    horizon = feed.forecast.steps
+    return {
+        "IntegerParameterRanges": [
+            _range("context_length", 4 * horizon, 48 * horizon, "Logarithmic"),
+            _range("num_round", 10, 200, "Logarithmic"),
+            _range("max_depth", 2, 5),
+        ],
+        "ContinuousParameterRanges": [
+            _range("eta", 0.01, 0.2, "Logarithmic"),
+            _range("min_child_weight", 5.0, 200.0, "Logarithmic"),
+        ],
+    }
+
+
+def _statistical(feed: Feed) -> dict[str, Any]:
+    horizon = feed.forecast.steps
+    return {
+        "IntegerParameterRanges": [
+            _range("context_length", 2 * horizon, 48 * horizon, "Logarithmic"),
+            _range("autoregressive_order", 1, 4),
+            _range("moving_average_order", 0, 2),
+        ]
     }
 
 

@@ -117,3 +117,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 def test_the_empirical_baseline_has_only_its_own_hyperparameters(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="'epochs' was unexpected"):
         read(EmpiricalHyperparameters, tmp_path, EMPIRICAL | {"epochs": "20"})
+
+
+def test_what_a_tuning_job_adds_is_no_mistake_for_a_program_without_a_choice(tmp_path: Path) -> None:
+    given = EMPIRICAL | {"_tuning_objective_metric": "test:mean_wQuantileLoss"}
+    assert read(EmpiricalHyperparameters, tmp_path, given).context_length == 360
