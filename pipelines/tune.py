@@ -18,7 +18,7 @@ from pipelines.steps import step, waiting_step
 def tune(
     feed: str,
     run_id: str,
-    algorithm: str = "deepar",
+    algorithm: str = "",
     lookback_days: int = 14,
     windows: int = 8,
     stride: int = 0,
@@ -35,7 +35,7 @@ def tune(
     Args:
         feed: the feed file's text.
         run_id: names the run's jobs and its folder in S3; a run started again with it adopts its jobs.
-        algorithm: whose hyperparameters are searched.
+        algorithm: whose hyperparameters are searched; '' is that of the model in service, else the first candidate.
         lookback_days: how much history is read.
         windows: how many rolling windows are held out to judge what was found; at least 8.
         stride: minutes from one window to the next; 0 is what fits the history.

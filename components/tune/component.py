@@ -26,13 +26,13 @@ def tune(
     from components.history import History
     from components.run import open_run, read_json, write_json
     from components.train.train import Settings
-    from components.tune.tune import Search, tune, write_channels
+    from components.tune.tune import Search, algorithm_to_tune, tune, write_channels
     from components.windows import Split
 
     run = open_run(feed, run_id)
     windows = write_channels(run, History.from_json(read_json(history)), Split.from_json(read_json(split)))
     settings = Settings(instance_type, images, max_seconds, poll_seconds)
-    found = tune(run, algorithm, Search(jobs, parallel), settings)
+    found = tune(run, algorithm_to_tune(run.names, algorithm), Search(jobs, parallel), settings)
     metrics.log_metric("windows", windows)
     metrics.log_metric("trials", found.trials)
     metrics.log_metric("loss", found.loss)

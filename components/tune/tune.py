@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from components.algorithms import CANDIDATES, CHAMPION_STAGES, candidates_of
 from components.history import History
 from components.hold_out.hold_out import evaluation_channel, hold_out, training_channel
 from components.jobs import completed, start, wait
-from components.models import tags
+from components.models import served_package, tags
 from components.run import Refused, Run, write
 from components.train.hyperparameters import hyperparameters
 from components.train.train import Settings, definition
 from components.tune.ranges import ranges, tuned_names
 from components.windows import Split
+from loopcast import aws
 from loopcast.clock import Clock
+from loopcast.names import Names
 
 FOLDER = "tuning/"
 OBJECTIVE = {"Type": "Minimize", "MetricName": "test:mean_wQuantileLoss"}
@@ -41,6 +44,16 @@ class Tuned:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def algorithm_to_tune(names: Names, given: str) -> str:
+    """`given`, else the algorithm of the model in service, else the first of the build's candidates."""
+    served = next(filter(None, (served_package(names, stage) for stage in CHAMPION_STAGES)), None)
+    if given or served is None:
+        return given or candidates_of(names)[0]
+    package = aws.client("sagemaker").describe_model_package(ModelPackageName=served)
+    algorithm = package.get("CustomerMetadataProperties", {}).get("algorithm", "")
+    return algorithm if algorithm in CANDIDATES else candidates_of(names)[0]
 
 
 def write_channels(run: Run, history: History, split: Split) -> int:
