@@ -75,8 +75,8 @@ def events(namespace: str) -> list[tuple[str, str, str]]:
     return [(item["type"], item["reason"], item["message"]) for item in items]
 
 
-def start(world: World, namespace: str, kfp: Kfp, settled: bool = True) -> Program:
-    program = world.operator("--namespace", namespace, "--kfp-url", kfp.url)
+def start(world: World, namespace: str, kfp: Kfp, settled: bool = True, **env: str) -> Program:
+    program = world.operator("--namespace", namespace, "--kfp-url", kfp.url, **env)
     if settled:
         until(lambda: "ready" if program.get("/healthz") else "", 30)
     return program
@@ -219,3 +219,17 @@ def test_a_policy_that_only_the_models_refuse_says_so_in_its_conditions(world: W
     [ready] = until(lambda: status(namespace, "rtp").get("conditions"))
     assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
     assert "no cron expression" in ready["message"]
+
+
+def test_its_role_is_all_that_the_operator_needs(world: World, namespace: str, kfp: Kfp) -> None:
+    kubectl("apply", "-n", namespace, "-f", str(CRDS.with_name("rbac.yaml")))
+    token = kubectl("create", "token", "loopcast-operator", "-n", namespace).strip()
+    config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    config["users"][0]["user"] = {"token": token}
+    (world.folder / "kubeconfig").write_text(json.dumps(config))
+    start(world, namespace, kfp, KUBECONFIG=str(world.folder / "kubeconfig"))
+    world.alarm("ALARM")
+    apply(namespace, retraining(world))
+    until(lambda: status(namespace, "rtp").get("state") == "Running")
+    until(lambda: "AlarmStanding" in str(events(namespace)))
+    kubectl("delete", "rtp", "fees", "-n", namespace, "--timeout=10s")

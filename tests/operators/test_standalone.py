@@ -197,7 +197,7 @@ def test_the_loop_closes_with_real_pipelines(
     arn = json.loads((output / "result.json").read_text())["model_package_arn"]
     world.alarm("OK")
     client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    until(lambda: (world.folder / "state" / "recurring" / f"{world.name}-monitor-staging.json").exists(), 100)
+    until(lambda: (world.folder / "state" / "recurring" / f"{world.name}-monitor-staging.json").exists(), 200)
     tried = [entry for entry in decisions(world) if entry["pipeline"]]
     assert [entry["pipeline"] for entry in tried] == ["build", "deploy"]
     assert tried[1]["tags"]["stage"] == "staging"
