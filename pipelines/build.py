@@ -25,7 +25,7 @@ def build(
     run_id: str,
     commit: str = "",
     lookback_days: int = 14,
-    windows: int = 8,
+    windows: int = 0,
     stride: int = 0,
     candidates: str = "",
     images: dict[str, Any] = {},  # noqa: B006 - KFP compiles it
@@ -41,7 +41,7 @@ def build(
         run_id: names the run's jobs and its folder in S3; a run started again with it adopts its jobs.
         commit: the Git commit that the run comes from, for the lineage.
         lookback_days: how much history is read.
-        windows: how many rolling windows are held out; at least 8.
+        windows: how many rolling windows are held out; at least 8, and 0 is as many as fit, up to 56.
         stride: minutes from one window to the next; 0 is what fits the history.
         candidates: the algorithms to train, comma separated; '' is what SSM says.
         images: by algorithm; else the built-in DeepAR's in the region, and ours in the account's registry.

@@ -20,7 +20,7 @@ def tune(
     run_id: str,
     algorithm: str = "",
     lookback_days: int = 14,
-    windows: int = 8,
+    windows: int = 0,
     stride: int = 0,
     jobs: int = 12,
     parallel: int = 2,
@@ -37,7 +37,7 @@ def tune(
         run_id: names the run's jobs and its folder in S3; a run started again with it adopts its jobs.
         algorithm: whose hyperparameters are searched; '' is that of the model in service, else the first candidate.
         lookback_days: how much history is read.
-        windows: how many rolling windows are held out to judge what was found; at least 8.
+        windows: how many rolling windows are held out to judge what was found; at least 8, 0 is what fits, up to 56.
         stride: minutes from one window to the next; 0 is what fits the history.
         jobs: how many training jobs the search may start.
         parallel: how many of them at the same time.

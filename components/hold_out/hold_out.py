@@ -13,6 +13,8 @@ from components.run import Refused
 from components.windows import Split, pooled_loss
 
 FEWEST_WINDOWS = 8
+MOST_WINDOWS = 56
+"""On eight windows chance decides; on these it seldom does (docs/closed-loop.md)."""
 SMALLEST_STRIDE = 5
 TRAINING_HORIZONS = 4
 
@@ -21,8 +23,10 @@ def hold_out(history: History, horizon: int, windows: int, stride: int) -> Split
     """`windows` windows of `horizon` minutes, `stride` minutes apart, the last at the history's end.
 
     A stride of 0 is the widest up to the horizon that leaves two thirds of the history to training, and at least 5.
+    0 windows are as many as leave that a horizon (or the given stride) apart, from 8 to 56.
     Windows in which no minute came are left out. Raises `Refused` when the history is too short or too sparse.
     """
+    windows = windows or _most_windows(len(history), horizon, stride or horizon)
     if windows < FEWEST_WINDOWS:
         raise Refused(f"A model is judged on at least {FEWEST_WINDOWS} windows, not {windows}.")
     stride = stride or _widest_stride(len(history), horizon, windows)
@@ -46,6 +50,10 @@ def hold_out(history: History, horizon: int, windows: int, stride: int) -> Split
 def shortest_history(horizon: int) -> int:
     """The fewest minutes, all of them there, of which enough are left to train on."""
     return TRAINING_HORIZONS * horizon + horizon + (FEWEST_WINDOWS - 1) * SMALLEST_STRIDE
+
+
+def _most_windows(length: int, horizon: int, stride: int) -> int:
+    return min(MOST_WINDOWS, max(FEWEST_WINDOWS, (length // 3 - horizon) // stride + 1))
 
 
 def _widest_stride(length: int, horizon: int, windows: int) -> int:

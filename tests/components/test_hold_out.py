@@ -52,6 +52,25 @@ def test_without_a_stride_two_thirds_of_the_history_are_trained_on() -> None:
     assert hold_out(history(3000), 30, 8, 0).stride == 30
 
 
+@pytest.mark.parametrize(
+    ("minutes", "windows", "stride"), [(300, 8, 10), (900, 10, 30), (4000, 44, 30), (20160, 56, 30)]
+)
+def test_without_a_number_there_are_as_many_windows_as_leave_two_thirds_to_training(minutes, windows, stride) -> None:
+    split = hold_out(history(minutes), 30, 0, 0)
+    assert (len(split.origins), split.stride) == (windows, stride)
+
+
+@given(st.integers(220, 30000), st.integers(0, 60))
+def test_without_a_number_a_long_enough_history_is_never_refused(length, stride) -> None:
+    try:
+        hold_out(History(START, np.arange(float(length))), 30, 8, stride)
+    except Refused:
+        assume(False)
+    split = hold_out(History(START, np.arange(float(length))), 30, 0, stride)
+    assert 8 <= len(split.origins) <= 56
+    assert split.first >= length * 2 // 3 or len(split.origins) == 8
+
+
 def test_fewer_than_eight_windows_are_refused() -> None:
     with pytest.raises(Refused, match="at least 8 windows"):
         hold_out(history(1000), 30, 7, 10)
