@@ -164,10 +164,12 @@ def _stage_status(world: World, stage: str) -> StageStatus:
 
 
 def _deployed(runs: Sequence[Run], stage: str, version: int) -> datetime | None:
-    """When the newest deployment of the version to the stage was over."""
-    wanted = {"stage": stage, "version": str(version)}
-    done = [run for run in runs if run.state is RunState.SUCCEEDED and run.trigger != "RollBack"]
-    return next((run.finished_at for run in reversed(done) if wanted.items() <= run.tags.items()), None)
+    """When the newest deployment of the version to the stage was over, or the roll-back that brought it back."""
+    done = [run for run in runs if run.state is RunState.SUCCEEDED and run.tags.get("stage") == stage]
+    back = next((run.finished_at for run in reversed(done) if run.trigger == "RollBack"), None)
+    there = [run for run in done if run.trigger != "RollBack" and run.tags.get("version") == str(version)]
+    deployed = there[-1].finished_at if there else None
+    return max(deployed, back) if deployed and back else deployed
 
 
 def _refused(world: World) -> set[int]:
@@ -194,8 +196,12 @@ class Wish:
 def _wish(world: World, stage: str) -> Wish:
     if stage not in world.seen.stages:
         return Wish("StageUnknown", f"What {stage} serves can't be read.")
-    found = _roll_back(world, stage) or (_production(world) if stage == "production" else _staging(world))
-    return _waited_out(world, found)
+    back = _roll_back(world, stage)
+    if back and back.launch:
+        return _waited_out(world, back)
+    forward = _production(world) if stage == "production" else _staging(world)
+    # What can't go back may go forward: a newer version mends what an alarm stands against.
+    return _waited_out(world, forward if forward.launch or back is None else back)
 
 
 def _roll_back(world: World, stage: str) -> Wish | None:

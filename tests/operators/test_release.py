@@ -160,6 +160,22 @@ def test_there_is_no_way_back_from_a_first_version_or_from_what_a_roll_back_brou
     assert decision.launch is None
 
 
+def test_what_can_not_go_back_goes_forward_to_a_newer_approved_version() -> None:
+    first = {"staging": Served("InService", 1), "production": Served()}
+    runs = [run("Approved", "staging", 1, HOUR)]
+    for status in (after_quiet(spec(), first, runs), FRESH):
+        decision, _ = look(spec(), status, stages=first, runs=runs, alarms=STAGING_FIRES)
+        assert decision.launch is not None
+        assert decision.launch.tags["version"] == "3"
+
+
+def test_a_version_that_a_roll_back_brought_back_bakes_anew() -> None:
+    policy = spec(production={"automatic": {}})
+    runs = [run("Approved", "staging", 1, 48 * HOUR), run("RollBack", "staging", 3, HOUR)]
+    decision, _ = look(policy, baked(1), stages=serving(staging=1), runs=runs, packages=THREE[:1], loss_ratio=0.5)
+    assert decision.reason == "Baking"
+
+
 def test_a_version_that_was_rolled_back_stays_refused_until_the_approved_version_changes() -> None:
     pinned = spec(production={"approvedVersion": 3})
     runs = [run("RollBack", "production", 3, HOUR, approved="3")]
