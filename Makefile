@@ -41,8 +41,8 @@ flink/target/ready: flink/pom.xml .venv/prerequisites
 setup: .venv/main/ready .venv/forecasters/ready .venv/flink/ready flink/target/ready ## install everything that the other targets need
 
 # --- the main job -----------------------------------------------------------------------------------------
-demo: setup ## from nothing to a forecast beside what then happened (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
-	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE) $(if $(HOURS),--hours $(HOURS))
+demo: setup ## from nothing to a forecast, and to a model that mended itself (SOURCE=simulated|recording|live, RECORDING=file, APPROVE=auto|ask)
+	@$(PY) -m local.demo --source $(SOURCE) --port $(PORT) $(if $(FEED),--feed $(FEED)) $(if $(RECORDING),--recording $(RECORDING)) --approve $(APPROVE) $(if $(HOURS),--hours $(HOURS)) $(if $(REGIME),--regime $(REGIME))
 
 simulate: .venv/main/ready .venv/forecasters/ready ## play the closed loop over weeks of recorded data, with real training (RECORDING=file)
 	@$(PY) -m local.simulate $(if $(RECORDING),--recording $(RECORDING)) $(SIMULATE)

@@ -65,6 +65,10 @@ class ReplayedSource:
         """Ends a hold."""
         self._post({"until": None})
 
+    def change_regime(self, *, fees: float, volume: float) -> None:
+        """From now on multiplies every fee and the number of arrivals."""
+        self._post({"regime": {"fees": fees, "volume": volume}})
+
     def _post(self, change: dict[str, Any]) -> None:
         self._session.post(self._url, json=change, timeout=_TIMEOUT).raise_for_status()
 

@@ -1,8 +1,9 @@
 """The main job: from nothing to a forecast beside what then happened.
 
 It starts the whole stack, lets hours of event time flow through it at a speed-up, slows the source to real time while
-the pipelines train, judge, register and deploy a model, forecasts, and lets what was forecast happen. Then it checks
-every minute against the source's ledger, and leaves a report.
+the pipelines train, judge, register and deploy a model, forecasts, and lets what was forecast happen. Then the world
+changes, and the stack mends its model by itself. In the end it checks every minute against the source's ledger, and
+leaves a report.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ from components.read_features.read_features import read_newest
 from local import online
 from local import report as pages
 from local.audit import Audit
+from local.control import ReplayedSource
 from local.flow import Flow
+from local.loop import REGIME, ClosedLoop, Operator, served_version, version_of
 from local.parts import Settings, default_folder
 from local.processes import MARK, StackError
+from local.source.regime import Regime, parse_regime
 from local.stack import (
     SUPERVISOR,
     Stack,
@@ -53,17 +57,21 @@ from loopcast.minute import iso_minute
 
 SPEED = 200.0
 HOURS = 5.0
-_AHEAD = timedelta(hours=2)
+DEPLOY_SECONDS = 120.0
+_AHEAD = timedelta(hours=16)
+"""Event time begins so long before the hours that are taken in: it must stay behind the wall clock to the end."""
 
 
 class Demo:
     """One run of the main job. `folder` holds what it leaves; the stack lives in a folder below."""
 
-    def __init__(self, settings: Settings, folder: Path, hours: float, approve: str) -> None:
+    def __init__(self, settings: Settings, folder: Path, hours: float, approve: str, regime: Regime) -> None:
         self.settings, self.folder, self.hours, self.approve = settings, folder, hours, approve
+        self.regime = regime
         self.feed, self.names = settings.feed, settings.names
         self.stack = Stack(settings)
         self.source = source_of(settings)
+        self.operator = Operator(settings.operator_state)
         self.run_id = time.strftime("demo-%Y%m%d-%H%M%S")
         self.durations: dict[str, float] = {}
         self._began = time.monotonic()
@@ -82,15 +90,17 @@ class Demo:
         with self._stage("approve"):
             self._approve(build)
         with self._stage("deploy to staging"):
-            self._pipeline("deploy", "--model-package-arn", build["model_package_arn"], "--stage", "staging")
+            self._await_release(build)
         with self._stage("forecast"):
             forecast = self._forecast()
         with self._stage("let it happen"):
             self._let_happen(forecast)
+        loop = self._close_the_loop()
+        self.source.hold()
         with self._stage("check every minute"):
             flow, minutes = self._check()
         self._compare(forecast, minutes)
-        return self._report(build, forecast, flow, minutes)
+        return self._report(build, forecast, flow, minutes) | {"loop": loop}
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -110,7 +120,13 @@ class Demo:
     def _let_happen(self, forecast: dict[str, Any]) -> None:
         self.source.set_speed(self.settings.speed)
         self._await_minute(datetime.fromisoformat(forecast["minutes"][-1]), "what was forecast")
-        self.source.hold()
+
+    def _close_the_loop(self) -> dict[str, Any] | None:
+        """What the stack does when the world changes; None with SOURCE=live, whose world is not ours to change."""
+        if not isinstance(self.source, ReplayedSource):
+            return None
+        with self._stage("change the world, and watch the stack mend its model"):
+            return ClosedLoop(self.settings, self.source, self.operator, self._approve, self.regime).run()
 
     def _await_minute(self, minute: datetime, what: str) -> None:
         """Until `minute` is readable in the online store; says how far it is every ten seconds."""
@@ -153,6 +169,18 @@ class Demo:
             ModelApprovalStatus="Approved",
             ApprovalDescription=f"approved by the demo (APPROVE={self.approve})",
         )
+
+    def _await_release(self, build: dict[str, Any]) -> None:
+        """Until the operator has brought the approved model into service."""
+        deadline = time.monotonic() + DEPLOY_SECONDS
+        version, endpoint = version_of(build), self.names.endpoint("staging")
+        while not all([*map(self.operator.over, self.operator.runs("deploy")), served_version(endpoint) == version]):
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"the operator has not deployed the model in {DEPLOY_SECONDS:.0f} s: "
+                    f"its log is {self.settings.folder / 'log' / 'operator.log'}"
+                )
+            time.sleep(0.5)
 
     def _forecast(self) -> dict[str, Any]:
         """What staging forecasts for the minutes after the newest one that has closed."""
@@ -226,6 +254,13 @@ def require_hours(feed: Feed, hours: float) -> None:
         )
 
 
+def _regime(text: str) -> Regime:
+    try:
+        return parse_regime(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _asked(decision: str) -> bool:
     if not sys.stdin.isatty():
         raise StackError("APPROVE=ask needs a terminal to ask on: use APPROVE=auto")
@@ -242,6 +277,9 @@ def main() -> None:
     parser.add_argument("--approve", choices=("auto", "ask"), default="auto", help="who approves the model")
     parser.add_argument("--hours", type=float, default=HOURS, help="hours of event time (default: %(default)s)")
     parser.add_argument("--speed", type=float, default=SPEED, help="event seconds a second (default: %(default)s)")
+    parser.add_argument(
+        "--regime", type=_regime, default=REGIME, help="how the world changes in the end (default: fees=10,volume=0.5)"
+    )
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -265,7 +303,7 @@ def _run(arguments: argparse.Namespace) -> None:
     require_hours(settings.feed, arguments.hours)
     shutil.rmtree(folder, ignore_errors=True)
     os.environ.update(settings.environment)
-    demo = Demo(settings, folder, arguments.hours, arguments.approve)
+    demo = Demo(settings, folder, arguments.hours, arguments.approve, arguments.regime)
     try:
         report = demo.run()
     finally:
@@ -277,6 +315,8 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"the report is in {folder}: report.html, report.json, ledger.parquet, minutes.parquet")
     if not report["exact"]:
         raise SystemExit("loopcast: the flow is not exact: the report says where")
+    if report["loop"] and not report["loop"]["closed"]:
+        raise SystemExit(f"loopcast: the loop did not close: {report['loop']['reason']}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.processes import Program
+from loopcast.clock import Clock
 from loopcast.feed import Feed
 from loopcast.names import Names
 
@@ -26,7 +27,9 @@ _OFFSETS = {
     "feature-writer": 6,
     "repairer": 7,
     "poller": 8,
+    "operator": 9,
 }
+_OFTEN, _SELDOM = 1.0, 15.0
 LAST_FIRST_PORT = 65535 - max(_OFFSETS.values())
 
 
@@ -56,6 +59,15 @@ class Settings:
     @property
     def ledger(self) -> Path:
         return self.folder / "source" / "ledger.db"
+
+    @property
+    def policies(self) -> Path:
+        return self.folder / "policies.yaml"
+
+    @property
+    def operator_state(self) -> Path:
+        """What the operator has decided and launched."""
+        return self.folder / "operator"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,7 +111,14 @@ def flow(settings: Settings) -> list[Program]:
     """The way of an event, last part first, so that nothing waits for a part that isn't there."""
     ingestion = [_ingestion(settings, part) for part in ("feature-writer", "repairer", "deduplicator", "poller")]
     source = [] if settings.source == "live" else [_source(settings)]
-    return [_flink(settings), *source, *ingestion]
+    return [_flink(settings), *source, *ingestion, _operator(settings)]
+
+
+def write_policies(settings: Settings) -> None:
+    """The operator's policies for the feed, in the stack's folder."""
+    text = Path(__file__).with_name("policies.yaml").read_text(encoding="utf-8")
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    settings.policies.write_text(text.replace("${FEED}", settings.feed.name), encoding="utf-8")
 
 
 def applier_command(*arguments: str) -> list[str]:
@@ -132,6 +151,18 @@ def _source(settings: Settings) -> Program:
         *("--ledger", str(settings.ledger)),
         *recording,
         *settings.source_options,
+    )
+
+
+def _operator(settings: Settings) -> Program:
+    """It looks once a minute of event time, but not all the time and not too seldom."""
+    seconds = min(_SELDOM, max(_OFTEN, Clock(settings.speed).wall(60)))
+    return _python(
+        settings,
+        "operator",
+        "operators",
+        *("--standalone", "--policies", str(settings.policies), "--state", str(settings.operator_state)),
+        *("--http-port", str(settings.port("operator")), "--poll-interval", f"{seconds:g}"),
     )
 
 

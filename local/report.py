@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,12 @@ from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 
 _INK, _BAND, _PAST, _TRUTH = "#1f3a5f", "#4a7fb5", "#8a93a0", "#c0392b"
+_LOSSES = (
+    ("loss", "#1f3a5f", "-o", "model in service"),
+    ("baseline_loss", "#8a93a0", "--", "best baseline"),
+    ("threshold", "#c0392b", "-", "threshold of the alarm"),
+)
+"""What the chart of losses shows: a field of the monitor's records, its colour, its line, and what it is."""
 _FLOW_WORDS = {
     "minutes": "closed whole minutes",
     "listed": "transactions that the source listed",
@@ -51,6 +57,30 @@ def fan_chart(report: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
+def loss_chart(report: Mapping[str, Any]) -> str:
+    """The loss of the model in service over event time, beside its threshold and the best baseline, with what happened
+    marked, as SVG."""
+    loop = report["loop"]
+    records = [record for record in loop["records"] if record["loss"] is not None]
+    times = [datetime.fromisoformat(record["end"]) for record in records]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes: Any = figure.subplots()
+    for key, colour, style, words in _LOSSES:
+        axes.plot(times, [_or_nan(record[key]) for record in records], style, color=colour, lw=1.5, ms=5, label=words)
+    for number, mark in enumerate(loop["marks"], 1):
+        moment = datetime.fromisoformat(mark["event_time"])
+        axes.axvline(moment, color=_PAST, lw=1, ls=":")
+        axes.annotate(
+            str(number), (moment, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9
+        )
+    axes.set_ylabel("mean weighted quantile loss")
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
 def html(report: Mapping[str, Any]) -> str:
     """The whole page."""
     folder = Path(__file__).parent
@@ -58,8 +88,8 @@ def html(report: Mapping[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["number"] = number
-    chart = fan_chart(report) if "forecast" in report else ""
-    return environment.get_template("report.html.j2").render(report=report, chart=chart, flow_words=_FLOW_WORDS)
+    charts = {"fan": fan_chart(report), "losses": loss_chart(report) if report["loop"] else ""}
+    return environment.get_template("report.html.j2").render(report=report, charts=charts, flow_words=_FLOW_WORDS)
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -74,9 +104,22 @@ def summary(report: Mapping[str, Any]) -> str:
         f"model: {model['decision']}",
         f"forecast of {report['target']} for {len(forecast['minutes'])} minutes from {forecast['minutes'][0]}: loss "
         f"{number(forecast['loss'])}, {number(forecast['coverage'])} of the minutes within the outer quantiles",
+        *_loop_lines(report["loop"]),
         f"done in {report['total_seconds']:.0f} s",
     ]
     return "\n".join(lines)
+
+
+def _loop_lines(loop: Mapping[str, Any] | None) -> list[str]:
+    if loop is None:
+        return []
+    marks = ", ".join(f"{mark['what']} after {mark['seconds']:.0f} s" for mark in loop["marks"][1:])
+    verdict = "closed" if loop["closed"] else f"DID NOT CLOSE: {loop['reason']}"
+    return [f"the loop {verdict} (since the change of regime: {marks})"]
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def number(value: float | None) -> str:

@@ -51,7 +51,8 @@ class Stack:
         self._start(parts.services(self.settings))
         progress("applying the AWS resources in manifests/aws")
         self.apply("apply")
-        progress("starting Flink, the source and the ingestion programs")
+        parts.write_policies(self.settings)
+        progress("starting Flink, the source, the ingestion programs and the operator")
         self._start(parts.flow(self.settings))
 
     def remember(self) -> None:
@@ -254,7 +255,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recording", type=Path, help="a parquet file or a saved JSON answer, for --source recording")
     parser.add_argument(
-        "--port", type=int, default=parts.FIRST_PORT, help="the first of nine ports (default: %(default)s)"
+        "--port", type=int, default=parts.FIRST_PORT, help="the first of ten ports (default: %(default)s)"
     )
 
 

@@ -11,9 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from flink.metrics import read as read_flink
-from local import online
+from local import notifications, online
 from local.control import LiveSource, ReplayedSource, Source
 from local.flow import Counters
+from local.loop import Operator
 from local.parts import Settings
 from local.processes import Program, healthy
 from local.stack import Stack
@@ -34,7 +35,7 @@ class Line:
 def describe(stack: Stack) -> str:
     """A table with a line for each part, and one for what has come out at the end."""
     lines = [_line(stack, program) for program in stack.programs]
-    lines += [_archive(stack.settings), _feature_group(stack.settings), _endpoints(stack.settings)]
+    lines += [part(stack.settings) for part in (_archive, _feature_group, _endpoints, _notifications)]
     rows = [_HEADER, *((line.part, line.state, line.lag, line.last_output) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     return "\n".join(
@@ -127,6 +128,14 @@ def _repairer(settings: Settings) -> tuple[str, str]:
     return _behind(found), f"{repaired:,.0f} minutes repaired"
 
 
+def _operator(settings: Settings) -> tuple[str, str]:
+    decisions = Operator(settings.operator_state).decisions()
+    if not decisions:
+        return "", "nothing decided yet"
+    newest = decisions[-1]
+    return "", f"{newest['kind']}: {newest['message']}"
+
+
 def _behind(found: dict[str, float]) -> str:
     return f"{found.get('loopcast_stream_behind_seconds', 0):.0f} s behind"
 
@@ -138,6 +147,7 @@ _PARTS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "deduplicator": _deduplicator,
     "feature-writer": _feature_writer,
     "repairer": _repairer,
+    "operator": _operator,
 }
 
 
@@ -172,6 +182,16 @@ def _endpoints(settings: Settings) -> Line:
         return "", ", ".join(f"{item['EndpointName']} {item['EndpointStatus']}" for item in found) or "none"
 
     return _stored("endpoints", states, settings)
+
+
+def _notifications(settings: Settings) -> Line:
+    def newest(settings: Settings) -> tuple[str, str]:
+        file = settings.folder / "notifications.log"
+        notifications.collect(settings.names, file)
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return "", f"{len(lines)} in {file}, the newest: {max(lines)}" if lines else "none"
+
+    return _stored("notifications", newest, settings)
 
 
 def _stored(part: str, describe_part: Callable[[Settings], tuple[str, str]], settings: Settings) -> Line:

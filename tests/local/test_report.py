@@ -47,6 +47,7 @@ def a_report(**changes: Any) -> dict[str, Any]:
         },
         "durations": {"start the stack": 12.0},
         "total_seconds": 250.0,
+        "loop": None,
     }
     return whole | changes
 
@@ -58,6 +59,39 @@ def test_the_page_has_the_chart_the_backtest_and_the_counts() -> None:
     assert "empirical &lt;1 h&gt;" in page
     assert "0.1235" in page
     assert "not exact" not in page
+
+
+def a_loop(**changes: Any) -> dict[str, Any]:
+    record = {"end": MINUTES[5], "loss": 0.4321, "baseline_loss": None, "threshold": 0.5, "model_version": "1"}
+    whole = {
+        "closed": True,
+        "reason": "",
+        "regime": {"fees": 10.0, "volume": 0.5},
+        "marks": [
+            {"what": "change of regime", "event_time": MINUTES[6], "seconds": 0.0},
+            {"what": "alarm", "event_time": MINUTES[8], "seconds": 61.5},
+        ],
+        "records": [record, record | {"end": MINUTES[7], "loss": None}],
+        "decisions": [
+            {"event_time": MINUTES[9], "kind": "RetrainingPolicy", "reason": "AlarmStands", "message": "It is <high>."}
+        ],
+    }
+    return whole | changes
+
+
+def test_the_loop_is_shown_with_what_happened_when_and_why() -> None:
+    page = html(a_report(loop=a_loop()))
+    assert page.count("<svg") == 2
+    assert "61.5" in page
+    assert "It is &lt;high&gt;." in page
+    assert "fell back below its threshold" in page
+    assert "alarm after 62 s" in summary(a_report(loop=a_loop()))
+
+
+def test_a_loop_that_did_not_close_is_not_hidden() -> None:
+    report = a_report(loop=a_loop(closed=False, reason="it waited for the alarm", marks=[], records=[], decisions=[]))
+    assert "it waited for the alarm" in html(report)
+    assert "DID NOT CLOSE: it waited for the alarm" in summary(report)
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:

@@ -62,7 +62,7 @@ def test_the_live_source_runs_at_real_time_and_is_polled_at_the_feeds_own_url() 
 
 def test_every_part_has_a_port_of_its_own() -> None:
     ports = [port for program in Stack(settings()).programs for port in program.ports.values()]
-    assert len(ports) == len(set(ports)) == 9
+    assert len(ports) == len(set(ports)) == 10
 
 
 def test_the_speed_is_stated_in_one_place_for_all_parts() -> None:

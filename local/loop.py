@@ -1,0 +1,235 @@
+"""The closed loop of the demo: the world changes, and the stack mends its model by itself.
+
+Nothing here retrains, deploys or measures: it changes the simulator's regime, approves as a person would, slows the
+source while pipelines run, and writes down when the alarm fired and what the operator did.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.models import describe_endpoint, served_variant
+from local.control import ReplayedSource
+from local.parts import Settings
+from local.source.regime import Regime
+from local.stack import progress
+from loopcast.aws import client
+from loopcast.minute import iso_minute
+
+STAGE = "staging"
+REGIME = Regime(fees=10, volume=0.5)
+SLOWER = 2.0
+"""How much slower than the rest of the demo events come, so that each horizon is judged before the next is over."""
+LONGEST_SECONDS = 420.0
+"""Wall time after which the loop counts as not closed."""
+_QUIET_RECORDS = 2
+_RECOVERED_RECORDS = 2
+_POLL_SECONDS = 0.5
+
+
+class NotClosed(Exception):
+    """The loop did not close in time; the message says what it was waiting for."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened: at an event time, and so many wall seconds after the change of regime."""
+
+    what: str
+    event_time: str
+    seconds: float
+
+
+class Operator:
+    """What the operator of the stack has decided, and the runs it has launched: files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told: set[str] = set()
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Oldest first."""
+        path = self._folder / "decisions.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def runs(self, pipeline: str) -> list[str]:
+        """The ids of the pipeline's runs, oldest first; recurring ones are not decisions."""
+        return [item["run_id"] for item in self.decisions() if item["pipeline"] == pipeline and item["run_id"]]
+
+    def over(self, run: str) -> bool:
+        """Whether the run is over; tells of each of its steps."""
+        log = self.log(run)
+        for line in log.read_text().splitlines() if log.exists() else []:
+            if line.startswith("  ") and f"{run}{line}" not in self._told:
+                self._told.add(f"{run}{line}")
+                progress(line)
+        return log.with_name("exit").exists()
+
+    def log(self, run: str) -> Path:
+        return self._folder / "runs" / run / "output.log"
+
+    def result(self, run: str) -> dict[str, Any] | None:
+        """What a run that is over has come to; None when it failed."""
+        path = self._folder / "runs" / run / "result.json"
+        return dict(json.loads(path.read_text())) if path.exists() else None
+
+
+class ClosedLoop:
+    """Drives `source` and watches the operator; `approve` is asked about a build's result."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: ReplayedSource,
+        operator: Operator,
+        approve: Callable[[dict[str, Any]], None],
+        regime: Regime,
+    ) -> None:
+        self.source, self.operator, self.approve, self.regime = source, operator, approve, regime
+        self.speed = settings.speed / SLOWER
+        self.names = settings.names
+        self.marks: list[Mark] = []
+        self._deadline = time.monotonic() + LONGEST_SECONDS
+        self._changed = time.monotonic()
+        self._told: set[str] = set()
+
+    def run(self) -> dict[str, Any]:
+        """The report's part on the loop; `closed` says whether the error fell back in time, else `reason` why not."""
+        reason = ""
+        try:
+            self._close()
+        except NotClosed as error:
+            reason = str(error)
+            progress(f"  {reason}")
+        return {
+            "closed": not reason,
+            "reason": reason,
+            "regime": self.regime.model_dump(),
+            "marks": [asdict(mark) for mark in self.marks],
+            "records": self._records(),
+            "decisions": self.operator.decisions(),
+        }
+
+    def _close(self) -> None:
+        self.source.set_speed(self.speed)
+        self._await_records(self._version(), _QUIET_RECORDS, "the model's loss in quiet hours")
+        self._change_regime()
+        self._until(self._alarmed, "the alarm")
+        self._mark("alarm")
+        version = self._retrain()
+        self.source.set_speed(self.speed)
+        self._await_records(version, _RECOVERED_RECORDS, "a loss below the threshold again", below=1.0)
+        self._mark("error fell back")
+
+    def _change_regime(self) -> None:
+        self.source.change_regime(**self.regime.model_dump())
+        self._changed = time.monotonic()
+        self._mark("change of regime")
+
+    def _retrain(self) -> int:
+        """Until the operator's retraining is over and what it found is in service; returns the version that serves.
+
+        Where nothing beats the champion, which has met the new regime meanwhile, the champion goes on.
+        """
+        run = self._until(self._launched, "the operator's retraining")
+        self._mark("retraining")
+        self.source.set_speed(1.0)
+        self._until(lambda: self.operator.over(run), f"the end of the run {run}")
+        built = self.operator.result(run)
+        if built is None:
+            raise NotClosed(f"the retraining {run} failed: its log is in {self.operator.log(run)}")
+        progress(f"  {built['decision']}")
+        if built["model_package_arn"]:
+            self.approve(built)
+            self._released(version_of(built))
+            self._mark("new model in service")
+        return self._version()
+
+    def _launched(self) -> str:
+        """The id of the operator's build; '' while there is none."""
+        self._records()
+        return next(iter(self.operator.runs("build")), "")
+
+    def _released(self, version: int) -> None:
+        """Until the operator has brought the version into service."""
+
+        def served() -> bool:
+            return all([*(self.operator.over(run) for run in self.operator.runs("deploy")), self._version() == version])
+
+        self._until(served, f"version {version} in service")
+
+    # --- what is known --------------------------------------------------------------------------------------
+    def _await_records(self, version: int, number: int, what: str, below: float | None = None) -> None:
+        """Until the newest `number` monitor records of the version are there, with a ratio `below`."""
+
+        def there() -> bool:
+            records = [record for record in self._records() if record["model_version"] == str(version)]
+            newest = [record["ratio"] for record in records if record["ratio"] is not None][-number:]
+            return len(newest) == number and (below is None or all(ratio < below for ratio in newest))
+
+        self._until(there, what)
+
+    def _records(self) -> list[dict[str, Any]]:
+        """The monitor's records of the stage, oldest first; tells of each new one."""
+        s3 = client("s3")
+        prefix = f"{self.names.monitoring_prefix}{STAGE}/history/"
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.names.bucket, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        records = [json.loads(s3.get_object(Bucket=self.names.bucket, Key=key)["Body"].read()) for key in keys]
+        ordered = sorted(records, key=lambda record: record["end"])
+        for record in ordered:
+            self._tell(record)
+        return ordered
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        if record["end"] not in self._told and record["loss"] is not None:
+            self._told.add(record["end"])
+            share = "" if record["ratio"] is None else f", {record['ratio']:.2f} of its threshold"
+            progress(
+                f"  until {record['end'][11:16]}: loss {record['loss']:.4g}{share} (version {record['model_version']})"
+            )
+
+    def _alarmed(self) -> bool:
+        self._records()
+        name = self.names.alarm(STAGE, "degraded")
+        found = client("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm", "MetricAlarm"])
+        states = [alarm["StateValue"] for kind in ("CompositeAlarms", "MetricAlarms") for alarm in found.get(kind, [])]
+        return "ALARM" in states
+
+    def _version(self) -> int:
+        """The version of the model package that the stage serves, settled; 0 when there is none."""
+        return served_version(self.names.endpoint(STAGE))
+
+    # --- helpers --------------------------------------------------------------------------------------------
+    def _mark(self, what: str) -> None:
+        mark = Mark(what, iso_minute(self.source.now()), round(time.monotonic() - self._changed, 1))
+        self.marks.append(mark)
+        progress(f"  {what}: {mark.event_time} of event time, {mark.seconds:.0f} s after the change")
+
+    def _until(self, found: Callable[[], Any], what: str) -> Any:
+        """What `found` returns once it is true. Raises `NotClosed` at the deadline."""
+        while not (value := found()):
+            if time.monotonic() > self._deadline:
+                raise NotClosed(f"after {LONGEST_SECONDS:.0f} s the loop still waited for {what}")
+            time.sleep(_POLL_SECONDS)
+        return value
+
+
+def served_version(endpoint: str) -> int:
+    """The version of the model package behind an endpoint that is in service; else 0."""
+    described = describe_endpoint(endpoint)
+    if described is None or described["EndpointStatus"] != "InService":
+        return 0
+    model = client("sagemaker").describe_model(ModelName=served_variant(described)["ModelName"])
+    arn = str(model["PrimaryContainer"].get("ModelPackageName", ""))
+    return int(arn.rpartition("/")[2]) if arn else 0
+
+
+def version_of(built: dict[str, Any]) -> int:
+    """The version of the model package that a build's result says waits for approval."""
+    return int(built["model_package_arn"].rpartition("/")[2])
