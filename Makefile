@@ -10,7 +10,7 @@ SOURCE ?= simulated
 APPROVE ?= auto
 PORT ?= 4566
 
-.PHONY: help demo simulate up status down destroy test test-shared lint format bench clean lock setup
+.PHONY: help demo simulate up status down destroy test test-shared test-cluster lint format bench clean lock setup
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -61,10 +61,13 @@ destroy: .venv/main/ready ## delete every AWS resource of the running stack and 
 
 # --- quality ----------------------------------------------------------------------------------------------
 test: setup .venv/sagemaker/ready ## run the tests
-	@$(PY) -m pytest -m "not shared"
+	@$(PY) -m pytest -m "not shared and not cluster"
 
 test-shared: setup ## run the tests that read the recordings in ../shared
 	@if [ -d ../shared/data ]; then $(PY) -m pytest -m shared; else echo "test-shared: ../shared/data is absent: nothing was run"; fi
+
+test-cluster: setup ## run the tests that need a Kubernetes (KUBECONFIG=file)
+	@if [ -n "$$KUBECONFIG" ]; then $(PY) -m pytest -m cluster; else echo "test-cluster: KUBECONFIG is not set: nothing was run"; fi
 
 lint: .venv/main/ready ## check style, types and the direction of imports
 	@.venv/main/bin/ruff check .
