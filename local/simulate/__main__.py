@@ -43,6 +43,8 @@ from operators.policies import PolicyError
 from operators.retraining_spec import RetrainingSpec, Schedule, Triggers
 
 QUANTILES = [0.05, 0.5, 0.95]
+WEEKS = {"deepar": {"context_length": "30", "epochs": "60", "mini_batch_size": "64"}}
+"""Where days of history are there, DeepAR's hyperparameters are these (docs/forecasters.md)."""
 
 
 def main() -> None:
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--days", type=int, metavar="N", help="use the first N days of the recording only")
     add("--warm-up", type=float, default=10, metavar="DAYS", help="what the first model is made of (%(default)s)")
     add("--lookback", type=float, default=14, metavar="DAYS", help="the most that a build reads (%(default)s)")
-    add("--windows", type=int, default=56, metavar="N", help="held-out windows of a build, 3 hours apart (%(default)s)")
+    add("--windows", type=int, default=0, metavar="N", help="held-out windows of a build, 3 hours apart (as the build)")
     add("--candidates", type=_names, default=CANDIDATES, metavar="A,B", help=f"({','.join(CANDIDATES)})")
     add("--alarm", type=_alarm, metavar="M/N", help="datapoints to alarm (the manifest's)")
     add("--cooldown", type=_duration, metavar="TIME", help="between retrainings (the policy's)")
@@ -146,7 +148,7 @@ def _first_days(history: History, days: int | None) -> History:
 
 
 def _plan(arguments: argparse.Namespace, history: History) -> Plan:
-    hyperparameters: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    hyperparameters = defaultdict(dict, {name: dict(given) for name, given in WEEKS.items()})
     for algorithm in arguments.candidates:
         hyperparameters[algorithm]["seed"] = str(arguments.seed)
     for name, value in arguments.hyperparameter:
