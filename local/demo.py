@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=HOURS, help="hours of event time (default: %(default)s)")
     parser.add_argument("--speed", type=float, default=SPEED, help="event seconds a second (default: %(default)s)")
     parser.add_argument(
-        "--regime", type=_regime, default=REGIME, help="how the world changes in the end (default: fees=10,volume=0.5)"
+        "--regime", type=_regime, default=REGIME, help="how the world changes in the end (default: fees=4,volume=0.5)"
     )
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ from loopcast.aws import client
 from loopcast.minute import iso_minute
 
 STAGE = "staging"
-REGIME = Regime(fees=10, volume=0.5)
+REGIME = Regime(fees=4, volume=0.5)
+STEP = timedelta(minutes=40)
+MOST_STEPS = 3
+"""Fees become so many times as high, and after a step again, until the alarm fires: a model that looks at the last hour
+only has met a single change before two horizons are judged."""
 SLOWER = 2.0
 """How much slower than the rest of the demo events come, so that each horizon is judged before the next is over."""
-LONGEST_SECONDS = 420.0
+LONGEST_SECONDS = 330.0
 """Wall time after which the loop counts as not closed."""
+_LARGEST = 1000.0
 _QUIET_RECORDS = 2
 _RECOVERED_RECORDS = 2
 _POLL_SECONDS = 0.5
@@ -38,7 +44,8 @@ class NotClosed(Exception):
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened: at an event time, and so many wall seconds after the change of regime."""
+    """Something that happened: at an event time, and so many wall seconds after the first change of regime (0 before
+    it)."""
 
     what: str
     event_time: str
@@ -95,7 +102,9 @@ class ClosedLoop:
         self.names = settings.names
         self.marks: list[Mark] = []
         self._deadline = time.monotonic() + LONGEST_SECONDS
-        self._changed = time.monotonic()
+        self._changed = 0.0
+        self._changes: list[datetime] = []
+        self._answered: set[str] = set()
         self._told: set[str] = set()
 
     def run(self) -> dict[str, Any]:
@@ -117,43 +126,59 @@ class ClosedLoop:
 
     def _close(self) -> None:
         self.source.set_speed(self.speed)
-        self._await_records(self._version(), _QUIET_RECORDS, "the model's loss in quiet hours")
-        self._change_regime()
-        self._until(self._alarmed, "the alarm")
+        self._until(self._quiet, "the model's loss in quiet hours")
+        self._until(self._alarm_after_changes, "the alarm")
         self._mark("alarm")
-        version = self._retrain()
-        self.source.set_speed(self.speed)
-        self._await_records(version, _RECOVERED_RECORDS, "a loss below the threshold again", below=1.0)
+        self._answer(self._until(self._launched, "the operator's retraining"))
+        self._until(self._recovered, "a loss below the threshold again")
         self._mark("error fell back")
 
-    def _change_regime(self) -> None:
-        self.source.change_regime(**self.regime.model_dump())
-        self._changed = time.monotonic()
-        self._mark("change of regime")
+    def _quiet(self) -> bool:
+        """Whether no alarm stands, and the newest losses are below their threshold; noise may ask for a retraining."""
+        if run := self._launched():
+            self._answer(run)
+        return self._below(_QUIET_RECORDS) and not self._alarmed()
 
-    def _retrain(self) -> int:
-        """Until the operator's retraining is over and what it found is in service; returns the version that serves.
+    def _alarm_after_changes(self) -> bool:
+        """Whether the alarm stands; changes the regime at first, and again after each step."""
+        now = self.source.now()
+        if not self._changes or (now >= self._changes[-1] + STEP and len(self._changes) < MOST_STEPS):
+            self._change_regime(now)
+        return self._alarmed()
 
-        Where nothing beats the champion, which has met the new regime meanwhile, the champion goes on.
+    def _change_regime(self, now: datetime) -> None:
+        fees = min(self.regime.fees ** (len(self._changes) + 1), _LARGEST)
+        self.source.change_regime(fees=fees, volume=self.regime.volume)
+        if not self._changes:
+            self._changed = time.monotonic()
+        self._changes.append(now)
+        self._mark(f"fees times {fees:g}")
+
+    def _answer(self, run: str) -> None:
+        """Until the retraining is over and what it found is in service, at real time meanwhile.
+
+        Where nothing beats the champion, which has met the new regime by then, the champion goes on.
         """
-        run = self._until(self._launched, "the operator's retraining")
+        self._answered.add(run)
         self._mark("retraining")
         self.source.set_speed(1.0)
         self._until(lambda: self.operator.over(run), f"the end of the run {run}")
         built = self.operator.result(run)
         if built is None:
-            raise NotClosed(f"the retraining {run} failed: its log is in {self.operator.log(run)}")
+            raise NotClosed(f"the retraining {run} failed: its log is {self.operator.log(run)}")
         progress(f"  {built['decision']}")
         if built["model_package_arn"]:
             self.approve(built)
             self._released(version_of(built))
             self._mark("new model in service")
-        return self._version()
+        self.source.set_speed(self.speed)
 
     def _launched(self) -> str:
-        """The id of the operator's build; '' while there is none."""
-        self._records()
-        return next(iter(self.operator.runs("build")), "")
+        """The id of a build that the operator has launched and that has not been answered yet; '' if there is none."""
+        return next((run for run in self.operator.runs("build") if run not in self._answered), "")
+
+    def _recovered(self) -> bool:
+        return self._below(_RECOVERED_RECORDS)
 
     def _released(self, version: int) -> None:
         """Until the operator has brought the version into service."""
@@ -164,15 +189,12 @@ class ClosedLoop:
         self._until(served, f"version {version} in service")
 
     # --- what is known --------------------------------------------------------------------------------------
-    def _await_records(self, version: int, number: int, what: str, below: float | None = None) -> None:
-        """Until the newest `number` monitor records of the version are there, with a ratio `below`."""
-
-        def there() -> bool:
-            records = [record for record in self._records() if record["model_version"] == str(version)]
-            newest = [record["ratio"] for record in records if record["ratio"] is not None][-number:]
-            return len(newest) == number and (below is None or all(ratio < below for ratio in newest))
-
-        self._until(there, what)
+    def _below(self, number: int) -> bool:
+        """Whether the newest `number` ratios of the version in service are there and below 1."""
+        version = str(self._version())
+        records = [record for record in self._records() if record["model_version"] == version]
+        newest = [record["ratio"] for record in records if record["ratio"] is not None][-number:]
+        return len(newest) == number and all(ratio < 1 for ratio in newest)
 
     def _records(self) -> list[dict[str, Any]]:
         """The monitor's records of the stage, oldest first; tells of each new one."""
@@ -207,9 +229,10 @@ class ClosedLoop:
 
     # --- helpers --------------------------------------------------------------------------------------------
     def _mark(self, what: str) -> None:
-        mark = Mark(what, iso_minute(self.source.now()), round(time.monotonic() - self._changed, 1))
+        since = time.monotonic() - self._changed if self._changes else 0.0
+        mark = Mark(what, iso_minute(self.source.now()), round(since, 1))
         self.marks.append(mark)
-        progress(f"  {what}: {mark.event_time} of event time, {mark.seconds:.0f} s after the change")
+        progress(f"  {what}: {mark.event_time[11:19]} of event time, {mark.seconds:.0f} s after the change")
 
     def _until(self, found: Callable[[], Any], what: str) -> Any:
         """What `found` returns once it is true. Raises `NotClosed` at the deadline."""

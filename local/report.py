@@ -113,9 +113,9 @@ def summary(report: Mapping[str, Any]) -> str:
 def _loop_lines(loop: Mapping[str, Any] | None) -> list[str]:
     if loop is None:
         return []
-    marks = ", ".join(f"{mark['what']} after {mark['seconds']:.0f} s" for mark in loop["marks"][1:])
+    marks = ", ".join(f"{mark['what']} after {mark['seconds']:.0f} s" for mark in loop["marks"])
     verdict = "closed" if loop["closed"] else f"DID NOT CLOSE: {loop['reason']}"
-    return [f"the loop {verdict} (since the change of regime: {marks})"]
+    return [f"the loop {verdict} ({marks})"]
 
 
 def _or_nan(value: float | None) -> float:
