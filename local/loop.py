@@ -25,7 +25,7 @@ from loopcast.minute import iso_minute
 STAGE = "staging"
 REGIME = Regime(fees=4, volume=0.5)
 STEP = timedelta(minutes=40)
-MOST_STEPS = 3
+MOST_STEPS = 4
 """Fees become so many times as high, and after a step again, until the alarm fires: a model that looks at the last hour
 only has met a single change before two horizons are judged."""
 SLOWER = 2.0
