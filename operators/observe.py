@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PREVIOUS = "loopcast:previous-config"
 """The tag of an endpoint's configuration that names the one before."""
+_SERVE_NOTHING = {"Failed", "Deleting"}
+"""An endpoint of such a status never served what it is configured for, or does no more."""
 _LOSS_PERIOD = timedelta(hours=1)
 _LOSS_POINTS = 6
 _ABSENT = re.compile(r"not find|not found|does not exist|doesn't exist", re.IGNORECASE)
@@ -117,11 +119,13 @@ class AwsObserver:
         endpoint = _or_none(lambda: sagemaker.describe_endpoint(EndpointName=name))
         if endpoint is None:
             return Served()
-        config = str(endpoint["EndpointConfigName"])
+        config, status = str(endpoint["EndpointConfigName"]), str(endpoint["EndpointStatus"])
+        if status in _SERVE_NOTHING:
+            return Served(status)
         if config not in self._served:
             self._served = {**dict(list(self._served.items())[-20:]), config: _configured(config)}
         version, has_previous = self._served[config]
-        return Served(str(endpoint["EndpointStatus"]), version, has_previous)
+        return Served(status, version, has_previous)
 
 
 def alarm_states(names: Sequence[str]) -> dict[str, str]:

@@ -235,14 +235,24 @@ def _staging(world: World) -> Wish:
     serves = world.seen.stages["staging"].version
     if newest is None:
         return Wish("NothingApproved", "No model package is approved.")
-    if newest.version <= serves:
+    if newest.version < serves or _settled(world, "staging", newest.version):
         return Wish("UpToDate", f"Staging serves version {serves}.")
     if newest.version in world.status.refused_versions:
         return Wish("Refused", f"Version {newest.version} was rolled back: it stays out until approvedVersion changes.")
-    if serves and _bakes_for_production(world, serves):
+    if 0 < serves < newest.version and _bakes_for_production(world, serves):
         return Wish("StagingBakes", f"Version {newest.version} waits until version {serves} has baked for production.")
     message = f"Version {newest.version} is approved: it goes to staging."
     return _launch(world, "Approved", "deploy", "staging", newest.version, message, {"model_package_arn": newest.arn})
+
+
+def _settled(world: World, stage: str, version: int) -> bool:
+    """Whether the stage serves the version, and its newest deployment there did not fail: one that was broken off may
+    have left the endpoint without its threshold, so that no alarm would ever fire."""
+    if world.seen.stages[stage].version != version:
+        return False
+    tags = {"stage": stage, "version": str(version)}.items()
+    runs = [run for run in world.seen.runs if run.trigger != "RollBack" and tags <= run.tags.items()]
+    return not runs or not runs[-1].state.failed
 
 
 def _bakes_for_production(world: World, version: int) -> bool:
@@ -260,7 +270,7 @@ def _production(world: World) -> Wish:
     serves = world.seen.stages["production"].version
     if target is None:
         return Wish("NotApproved", "Production waits for spec.production.approvedVersion.")
-    if target == serves:
+    if _settled(world, "production", target):
         return Wish("UpToDate", f"Production serves version {serves}.")
     if target in world.status.refused_versions:
         return Wish("Refused", f"Version {target} was rolled back: it stays out until approvedVersion changes.")
@@ -286,6 +296,8 @@ def _unproved(world: World, target: int) -> Wish | None:
     staging, rule = world.seen.stages.get("staging", Served()), world.spec.production.automatic
     if staging.version != target or not staging.in_service:
         return Wish("NotInStaging", f"Version {target} is not what staging serves.")
+    if world.seen.stages["production"].version == target:
+        return None  # its deployment is only to be finished
     least = max(world.spec.staging.bake_time, rule.min_time_in_staging if rule else timedelta(0))
     if world.in_service_for("staging") < least:
         ends = (world.status.staging.since or world.seen.now) + least

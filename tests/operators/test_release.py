@@ -207,6 +207,23 @@ def test_a_deployment_that_failed_is_tried_again_after_its_back_off_and_a_newer_
     assert look(policy, runs=runs, packages=newer)[0].launch is not None
 
 
+@pytest.mark.parametrize(
+    ("stage", "policy"), [("staging", {}), ("production", {"approvedVersion": 3}), ("production", {"automatic": {}})]
+)
+def test_a_deployment_that_broke_off_when_the_endpoint_already_served_is_finished(
+    stage: str, policy: dict[str, Any]
+) -> None:
+    """Else the stage would have no threshold, or another model's, and its alarm would never fire."""
+    broken = run("Approved" if stage == "staging" else "Promoted", stage, 3, HOUR, state=RunState.CANCELED)
+    pinned, known = spec(production=policy), {"stages": serving(3, 3), "runs": [broken]}
+    assert look(pinned, **known)[0].reason == "BackingOff"
+    again, _ = look(pinned, **known, now=NOON + HOUR)
+    assert again.launch is not None
+    assert again.launch.tags == broken.tags | {"approved": str(policy.get("approvedVersion", ""))}
+    done = run("Approved", stage, 3, -2 * HOUR, sequence=2)
+    assert look(pinned, stages=serving(3, 3), runs=[broken, done], now=NOON + 3 * HOUR)[0].launch is None
+
+
 def test_one_release_at_a_time_and_none_when_suspended_or_in_a_dry_run() -> None:
     running = [run("Approved", "staging", 3, HOUR, state=RunState.RUNNING, finished_at=None)]
     assert look(spec(), runs=running)[0].reason == "RunInProgress"

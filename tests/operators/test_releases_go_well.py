@@ -82,6 +82,12 @@ class Releases(RuleBasedStateMachine):
             if well:
                 self._serve(name)
 
+    @rule()
+    def a_run_breaks_off_when_the_endpoint_already_serves(self) -> None:
+        for name in self.place.running:
+            self.place.states[name] = RunState.CANCELED
+            self._serve(name)
+
     @rule(minutes=st.integers(0, 400))
     def a_release_goes_badly(self, minutes: int) -> None:
         """A version comes into staging, is quiet for a while, and then its alarm fires, and ends."""
@@ -123,7 +129,7 @@ class Releases(RuleBasedStateMachine):
         stage = run.tags["stage"]
         if run.trigger == "RollBack":
             self.history[stage].pop()
-        else:
+        elif self.history[stage][-1:] != [int(run.tags["version"])]:
             self.history[stage].append(int(run.tags["version"]))
         self.served_since[stage] = self.time.true
         newest = self.history[stage][-1]
