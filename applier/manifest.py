@@ -13,6 +13,7 @@ import yaml
 
 from loopcast.feed import Feed
 from loopcast.minute import feature_definitions
+from loopcast.names import Names
 
 RETAIN = "services.k8s.aws/deletion-policy"
 CREATE_ONLY = "loopcast.io/create-only"
@@ -50,6 +51,7 @@ def placeholders(feed: Feed, account: str, region: str) -> dict[str, str]:
     return {
         "FEED": feed.name,
         "FEED_SNAKE": feed.name.replace("-", "_"),
+        "TUNING_PREFIX": Names(feed.name, account).tuning_prefix,
         "ACCOUNT": account,
         "REGION": region,
         "HORIZON": str(feed.forecast.steps),

@@ -38,7 +38,6 @@ STEPS = {
 """Every step of a run that has a job, by the job's kind; a tuning job's training jobs stop with it."""
 
 _NOUNS = {"tuning": "hyper_parameter_tuning"}
-_LONGEST_TUNING_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def job_name(run: Run, kind: str, step: str, attempt: int) -> str:
     """At most 63 characters, and 32 for a tuning job; its own for each feed, run, step and attempt."""
     if kind == "tuning":  # so few that only the feed's name is told
         digest = hashlib.sha256(f"{run.names.prefix} {run.id} {step}".encode()).hexdigest()[:6]
-        return f"{run.names.prefix[: _LONGEST_TUNING_NAME - 9].rstrip('-')}-{digest}-{attempt}"
+        return f"{run.names.tuning_prefix}-{digest}-{attempt}"
     return short_name(f"{run.names.prefix}-{run.id}", f"-{step}-{attempt}")
 
 

@@ -56,6 +56,11 @@ class Names:
         """The ECR repository of one of our images: an algorithm, for example `boosted`, or `pipelines`."""
         return f"{self.prefix}/loopcast-{image}"
 
+    @property
+    def tuning_prefix(self) -> str:
+        """What the names of tuning jobs begin with, which have 32 characters at most: the prefix, or its beginning."""
+        return self.prefix[:23].rstrip("-")
+
     def endpoint(self, stage: str) -> str:
         """The endpoint of `stage`, staging or production."""
         return f"{self.prefix}-{stage}"
