@@ -13,7 +13,7 @@ from operators.observe import AwsObserver, alarm_states, packages, trained_until
 from operators.release import Served
 from operators.release_spec import ReleaseSpec
 from operators.retraining_spec import RetrainingSpec
-from tests.operators.conftest import World
+from tests.operators.conftest import World, until
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -88,3 +88,17 @@ def test_packages_and_stages_are_seen_as_they_are(world: World) -> None:
     assert seen.stages == {"staging": Served(), "production": Served()}
     assert seen.alarms[world.names.alarm("production", "degraded")] == "ALARM"
     assert seen.loss_ratio == pytest.approx(0.5)
+
+
+def test_a_stage_whose_endpoint_failed_serves_nothing(world: World) -> None:
+    """So that what is approved is deployed again."""
+    sagemaker, name = client("sagemaker"), world.names.endpoint("staging")
+    role = world.names.role_arn("sagemaker")
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": "x"})
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    until(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Failed")
+    seen = observer(world).release(ReleaseSpec(feed=world.name), NOON, [])
+    assert seen.stages["staging"] == Served("Failed")
+    sagemaker.delete_endpoint(EndpointName=name)
