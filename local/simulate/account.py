@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -46,6 +48,23 @@ class Account:
         self._simulation, self._records = simulation, records
         self._origins, self._history = simulation.grid.origins, simulation.history
         self._baselines = simulation.baselines()
+        self._ask_ahead()
+
+    def _ask_ahead(self) -> None:
+        """Asks each model, side by side and once, for what the account needs of it beside what it served."""
+        wanted: dict[Contender, set[int]] = defaultdict(set)
+        for retraining in (one for record in self._records.values() for one in record.retrainings):
+            for model in (retraining.before.contender, retraining.build.winner or retraining.build.challenger):
+                if model is not None:
+                    wanted[model].update(self._within(retraining.launched, FOLLOWING))
+        with ThreadPoolExecutor() as threads:
+            asked = [threads.submit(self._simulation.ask, model, sorted(origins)) for model, origins in wanted.items()]
+            try:
+                for answer in asked:
+                    answer.result()
+            except BaseException:
+                self._simulation.close()  # or else what still runs would be waited for
+                raise
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, without what the run itself took; everything in it can be written as JSON."""

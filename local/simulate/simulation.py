@@ -68,7 +68,7 @@ class Simulation:
                 }
                 return {name: future.result() for name, future in running.items()}
             except BaseException:
-                self._models.close()  # or else what still runs would be waited for
+                self.close()  # or else what still runs would be waited for
                 raise
 
     def _first(self) -> Contender:
@@ -90,6 +90,10 @@ class Simulation:
         at = self.grid.origins.index(origin)
         block = self.grid.origins[at : (at // _AHEAD + 1) * _AHEAD]
         return self._models.forecasts(contender.recipe, block)[0]
+
+    def close(self) -> None:
+        """Ends every program."""
+        self._models.close()
 
     def actual(self, origins: Sequence[int]) -> list[Array]:
         return [self.history.target[origin : origin + self.horizon] for origin in origins]
