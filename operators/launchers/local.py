@@ -55,7 +55,7 @@ class LocalLauncher:
         folder = self._folder(run.id)
         if not (folder / "process.json").exists():
             self._start(run.id, run.pipeline, run.arguments)
-        return run.id
+        return str(folder.absolute())  # so that an operator with another folder finds the run as well
 
     def progress(self, run: Run) -> Progress:
         return self._progress(self._folder(run.handle or run.id))

@@ -91,6 +91,17 @@ def test_a_launch_that_is_repeated_starts_nothing(launcher: LocalLauncher) -> No
     assert len(starts(launcher)) == 1
 
 
+def test_an_operator_with_another_folder_finds_the_run_and_can_end_it(launcher: LocalLauncher, tmp_path: Path) -> None:
+    """Else it would take what runs for failed, and launch it once more."""
+    launched = run("endless")
+    claimed = replace(launched, handle=launcher.launch(launched))
+    other = replace(launcher, folder=tmp_path / "other")
+    assert other.progress(claimed).state is RunState.RUNNING
+    until(lambda: bool(starts(launcher)))
+    other.cancel(claimed)
+    assert launcher.progress(launched).state is RunState.CANCELED
+
+
 def test_a_failed_run_says_why(launcher: LocalLauncher) -> None:
     launched = run("broken")
     launcher.launch(launched)
