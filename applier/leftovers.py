@@ -9,13 +9,13 @@ from functools import partial
 from applier.kinds.core import call, call_if_there, pages
 from loopcast.names import Names
 
+_TUNING = "HyperParameterTuning"
 _JOBS = ("Training", "Transform", "Processing")
-_DELETABLE = ("Training", "Processing")
+_DELETABLE = ("Training", "Processing", _TUNING)
 """The jobs whose records AWS deletes when asked; those of transform jobs stay."""
 _UNFINISHED = ("InProgress", "Stopping")
 _ENDED = ("Completed", "Failed", "Stopped")
 _LOG_GROUPS = ("/aws/sagemaker/", "/aws/kinesisfirehose/", "/aws/athena/", "/loopcast/")
-_JOB_LOG_GROUPS = [f"/aws/sagemaker/{job}Jobs" for job in _JOBS]
 _MONITORING_JOB = "Processing"
 _MONITORING_PREFIX = "model-quality-monitoring-"
 
@@ -57,7 +57,7 @@ def running(feed: Owner) -> list[Sort]:
         _job_definitions(feed),
         _of_sagemaker(feed, "endpoint", "Endpoint"),
         _of_sagemaker(feed, "endpoint configuration", "EndpointConfig"),
-        *(_jobs(feed, job) for job in _JOBS),
+        *(_jobs(feed, job) for job in (_TUNING, *_JOBS)),  # a search that runs starts training jobs
         _of_sagemaker(feed, "model", "Model"),
     ]
 
@@ -65,8 +65,8 @@ def running(feed: Owner) -> list[Sort]:
 def traces(feed: Owner) -> list[Sort]:
     """What else carries the feed's name: logs, records of jobs, alarms and parameters."""
     return [
-        # Before the jobs: which monitoring jobs were the feed's is known by the jobs' records only.
-        *(_log_streams(feed, group) for group in _JOB_LOG_GROUPS),
+        # Before the jobs, and training jobs before searches: only the records of the latter say whose the former were.
+        *(_log_streams(feed, job) for job in _JOBS),
         *(_ended_jobs(feed, job) for job in _DELETABLE),
         Sort("alarm", partial(_alarms, feed), lambda name: _delete("cloudwatch", "DeleteAlarms", AlarmNames=[name])),
         Sort("parameter", partial(_parameters, feed), lambda name: _delete("ssm", "DeleteParameter", Name=name)),
@@ -115,7 +115,7 @@ def _job_definitions(feed: Owner) -> Sort:
 def _jobs(feed: Owner, job: str) -> Sort:
     """Jobs that haven't ended."""
     return Sort(
-        f"{job.lower()} job",
+        _noun(job),
         partial(_jobs_in, feed, job, _UNFINISHED),
         lambda name: _delete("sagemaker", f"Stop{job}Job", **{f"{job}JobName": name}),
         "stopped",
@@ -124,26 +124,55 @@ def _jobs(feed: Owner, job: str) -> Sort:
 
 def _ended_jobs(feed: Owner, job: str) -> Sort:
     return Sort(
-        f"ended {job.lower()} job",
+        f"ended {_noun(job)}",
         partial(_jobs_in, feed, job, _ENDED),
         lambda name: _delete("sagemaker", f"Delete{job}Job", **{f"{job}JobName": name}),
     )
 
 
+def _noun(job: str) -> str:
+    return "tuning job" if job == _TUNING else f"{job.lower()} job"
+
+
 def _jobs_in(feed: Owner, job: str, statuses: Sequence[str]) -> list[str]:
-    """The jobs of a kind in a status that the feed's parts have started, or its monitoring schedules."""
-    own = _owned(feed, _listed(job, statuses, feed.names.prefix))
-    if job != _MONITORING_JOB:
-        return own
-    return own + sorted(_monitored(feed) & set(_listed(job, statuses, _MONITORING_PREFIX)))
+    """The jobs of a kind in a status that the feed's parts have started, its searches, or its monitoring schedules."""
+    if job == _TUNING:
+        return _searches(feed, statuses)
+    own = _owned(feed, [name for name, _ in _listed(job, statuses, feed.names.prefix)])
+    prefix, is_own = _of_others(feed, job)
+    more = [name for name, _ in _listed(job, statuses, prefix) if is_own(name)] if prefix else []
+    return sorted({*own, *more})
 
 
-def _listed(job: str, statuses: Sequence[str], part: str) -> list[str]:
-    path = f"{job}JobSummaries[].{job}JobName"
+def _of_others(feed: Owner, job: str) -> tuple[str, Callable[[str], bool]]:
+    """What the jobs begin with that SageMaker names itself, and whether one is the feed's; '' where there are none."""
+    if job == _MONITORING_JOB:
+        return _MONITORING_PREFIX, _monitored(feed).__contains__
+    if job == "Training":
+        searches = tuple(f"{name}-" for name in _searches(feed, (*_UNFINISHED, *_ENDED)))
+        return feed.names.tuning_prefix, lambda name: name.startswith(searches)
+    return "", lambda _: False
+
+
+def _searches(feed: Owner, statuses: Sequence[str]) -> list[str]:
+    """The feed's tuning jobs. A tag says whose they are: of a feed's long name theirs have only the beginning."""
+    listed = _listed(_TUNING, statuses, feed.names.tuning_prefix)
+    return sorted(name for name, arn in listed if (_tagged(arn) or feed.names.feed) == feed.names.feed)
+
+
+def _tagged(arn: str) -> str:
+    """The feed that a resource's tags name; '' where they name none."""
+    tags = (call_if_there("sagemaker", "ListTags", ResourceArn=arn) or {"Tags": []})["Tags"]
+    return next((tag["Value"] for tag in tags if tag["Key"] == "loopcast:feed"), "")
+
+
+def _listed(job: str, statuses: Sequence[str], part: str) -> list[list[str]]:
+    """The names and ARNs of the jobs whose names contain `part`."""
+    path = f"{job}JobSummaries[].[{job}JobName, {job}JobArn]"
     return [
-        name
+        item
         for status in statuses
-        for name in pages("sagemaker", f"List{job}Jobs", path, NameContains=part, StatusEquals=status)
+        for item in pages("sagemaker", f"List{job}Jobs", path, NameContains=part, StatusEquals=status)
     ]
 
 
@@ -180,18 +209,18 @@ def _log_groups(feed: Owner) -> list[str]:
     return [name for name in groups if feed.owns(name.rpartition("/")[2])]
 
 
-def _log_streams(feed: Owner, group: str) -> Sort:
-    """The streams of the feed's jobs in a log group that all jobs of the account share."""
+def _log_streams(feed: Owner, job: str) -> Sort:
+    """The streams of the feed's jobs of a kind in the log group that all such jobs of the account share."""
+    group = f"/aws/sagemaker/{job}Jobs"
 
     def find() -> list[str]:
         there = call("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
         if not any(item["logGroupName"] == group for item in there):
             return []
         own = [name for name in _streams(group, feed.names.prefix) if feed.owns(name.partition("/")[0])]
-        if group != f"/aws/sagemaker/{_MONITORING_JOB}Jobs":
-            return own
-        jobs = _monitored(feed)
-        return own + [name for name in _streams(group, _MONITORING_PREFIX) if name.partition("/")[0] in jobs]
+        prefix, is_own = _of_others(feed, job)
+        more = [name for name in _streams(group, prefix) if is_own(name.partition("/")[0])] if prefix else []
+        return sorted({*own, *more})
 
     return Sort(
         f"log stream of {group}",

@@ -57,7 +57,7 @@ def start_training_job(context: Context, request: Json, **fields: str) -> Json:
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": [_transition("Starting")],
         "ModelArtifacts": {"S3ModelArtifacts": _artifact_uri(request)},
-        "AlgorithmSpecification": {**algorithm, "MetricDefinitions": _metric_definitions(context, algorithm)},
+        "AlgorithmSpecification": {**algorithm, "MetricDefinitions": metric_definitions(context, algorithm)},
         "StoppingCondition": {"MaxRuntimeInSeconds": 86_400, **request.get("StoppingCondition", {})},
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
         "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
@@ -297,11 +297,11 @@ def _artifact_uri(request: Json) -> str:
     return f"{folder}/model/" if output.get("CompressionType") == "NONE" else f"{folder}/model.tar.gz"
 
 
-def _metric_definitions(context: Context, algorithm: Json) -> list[Json]:
+def metric_definitions(context: Context, algorithm: Json) -> list[Json]:
     """Those of the request, and those of the image; an image that isn't known fails the job, not the request."""
     own = list(algorithm.get("MetricDefinitions", []))
     try:
-        image = find_image(context.settings.images, algorithm["TrainingImage"])
+        image = find_image(context.settings.images, algorithm.get("TrainingImage", ""))
     except LookupError:
         return own
     taken = {definition["Name"] for definition in own}

@@ -14,11 +14,11 @@ from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ServiceError, ValidationException
 from local.sagemaker.jobs import ENDED, JOBS, Job, JobFailed, JobStopped, create_job, delete_job, stop_job
 from local.sagemaker.registry import Json, operation
-from local.sagemaker.resources import Kind, describe, listing, page
+from local.sagemaker.resources import Kind, describe, page
 from local.sagemaker.search import BadSearch, Trial, direction, propose
 from local.sagemaker.store import Resource
 from local.sagemaker.training import KIND as TRAINING
-from local.sagemaker.training import start_training_job, stop_training_job
+from local.sagemaker.training import metric_definitions, start_training_job, stop_training_job
 
 KIND = Kind(
     arn="hyper-parameter-tuning-job",
@@ -34,6 +34,7 @@ _UNSUPPORTED = ("TrainingJobDefinitions", "WarmStartConfig", "Autotune")
 @operation("CreateHyperParameterTuningJob")
 def create_tuning_job(context: Context, request: Json) -> Json:
     _check(request)
+    _check_objective(context, request)
     counters = {"Completed": 0, "InProgress": 0, "RetryableError": 0, "NonRetryableError": 0, "Stopped": 0}
     document = {
         "TrainingJobStatusCounters": counters,
@@ -49,7 +50,9 @@ def describe_tuning_job(context: Context, request: Json) -> Json:
 
 @operation("ListHyperParameterTuningJobs")
 def list_tuning_jobs(context: Context, request: Json) -> Json:
-    return listing(context, KIND, "ListHyperParameterTuningJobs", request)
+    found = [resource.document for resource in context.store.all(KIND.arn)]
+    searches = [{**document["HyperParameterTuningJobConfig"], **document} for document in found]
+    return page("ListHyperParameterTuningJobs", KIND, searches, request)
 
 
 @operation("ListTrainingJobsForHyperParameterTuningJob")
@@ -178,6 +181,17 @@ def _check(request: Json) -> None:
         propose(config, config.get("ParameterRanges", {}), [], 0)
     except BadSearch as error:
         raise ValidationException(str(error)) from error
+
+
+def _check_objective(context: Context, request: Json) -> None:
+    """Raises `ValidationException` as AWS does when nothing says where the objective stands in the log."""
+    algorithm = request["TrainingJobDefinition"]["AlgorithmSpecification"]
+    objective = request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    if objective not in {definition["Name"] for definition in metric_definitions(context, algorithm)}:
+        raise ValidationException(
+            "A metric is required for this hyperparameter tuning job objective. "
+            "Provide a metric in the metric definitions."
+        )
 
 
 def _seed(document: Json) -> int:

@@ -137,6 +137,38 @@ def keep_monitoring(names: Names) -> str:
     return ended_execution(name)
 
 
+def keep_search(names: Names, feed: str) -> str:
+    """A tuning job of `feed` that runs and has trained, named as that of the feed of `names`."""
+    sagemaker, name = aws.client("sagemaker"), f"{names.tuning_prefix}-{feed[-6:]}-1"
+    objective = {"Type": "Minimize", "MetricName": "loss"}
+    channel = {"S3DataType": "S3Prefix", "S3Uri": names.s3("models/none/")}
+    sagemaker.create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": objective,
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 750, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"IntegerParameterRanges": [{"Name": "seed", "MinValue": "0", "MaxValue": "9"}]},
+        },
+        TrainingJobDefinition={
+            "AlgorithmSpecification": {
+                "TrainingImage": EMPIRICAL,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [{"Name": "loss", "Regex": "loss=(.*)"}],
+            },
+            "RoleArn": names.role_arn("sagemaker"),
+            "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": channel}}],
+            "OutputDataConfig": {"S3OutputPath": names.s3("models/")},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+        Tags=[{"Key": "loopcast:feed", "Value": feed}],
+    )
+    while not sagemaker.list_training_jobs(NameContains=name, StatusEquals="Failed")["TrainingJobSummaries"]:
+        time.sleep(0.05)
+    return name
+
+
 def ended_execution(schedule: str) -> str:
     while True:
         described = aws.client("sagemaker").describe_monitoring_schedule(MonitoringScheduleName=schedule)
@@ -246,6 +278,23 @@ def test_destroy_removes_schedules_and_what_their_executions_left(stack: Stack) 
     assert sagemaker.list_model_quality_job_definitions(NameContains=schedule)["JobDefinitionSummaries"] == []
     executions = sagemaker.list_monitoring_executions(MonitoringScheduleName=schedule)
     assert executions["MonitoringExecutionSummaries"] == []
+
+
+def test_destroy_stops_searches_and_removes_what_they_trained(make_stack: Callable[[str], Stack]) -> None:
+    stack = make_stack("rides-of-a-whole-city-by-hours")  # a tuning job's name has room for the beginning only
+    assert stack.run("apply").code == 0
+    name, other = keep_search(stack.names, stack.names.feed), keep_search(stack.names, "somebody-else")
+    keep_log("/aws/sagemaker/TrainingJobs", f"{name}-001-1/algo-1")
+
+    destroyed = stack.run("destroy", "--yes")
+
+    assert destroyed.code == 0, destroyed.errors
+    assert {f"tuning job {name}: stopped", f"ended tuning job {name}: deleted"} <= set(destroyed.lines)
+    assert f"log stream of /aws/sagemaker/TrainingJobs {name}-001-1/algo-1: deleted" in destroyed.lines
+    sagemaker = aws.client("sagemaker")
+    assert sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"] == []
+    searches = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=stack.names.tuning_prefix)
+    assert [item["HyperParameterTuningJobName"] for item in searches["HyperParameterTuningJobSummaries"]] == [other]
 
 
 def test_a_second_destroy_has_nothing_to_do(used: Stack) -> None:

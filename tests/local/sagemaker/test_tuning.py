@@ -106,6 +106,18 @@ def test_a_stopped_search_stops_its_training_jobs(sagemaker_client: Any, name: s
     assert {trial["TrainingJobStatus"] for trial in trials(sagemaker_client, name)} == {"Stopped"}
 
 
+def test_searches_are_listed_by_name_and_status(sagemaker_client: Any, name: str) -> None:
+    sagemaker_client.create_hyper_parameter_tuning_job(**tuning_job(name, jobs=1))
+    over(sagemaker_client, name)
+    listed = sagemaker_client.list_hyper_parameter_tuning_jobs(NameContains=name, StatusEquals="Completed")
+    (summary,) = listed["HyperParameterTuningJobSummaries"]
+    assert (summary["HyperParameterTuningJobName"], summary["Strategy"]) == (name, "Random")
+    assert summary["ObjectiveStatusCounters"]["Succeeded"] == summary["ResourceLimits"]["MaxNumberOfTrainingJobs"] == 1
+    assert not sagemaker_client.list_hyper_parameter_tuning_jobs(NameContains=name, StatusEquals="InProgress")[
+        "HyperParameterTuningJobSummaries"
+    ]
+
+
 def test_trials_are_listed_by_their_objective(sagemaker_client: Any, name: str) -> None:
     sagemaker_client.create_hyper_parameter_tuning_job(**tuning_job(name))
     over(sagemaker_client, name)
@@ -121,6 +133,10 @@ def test_trials_are_listed_by_their_objective(sagemaker_client: Any, name: str) 
         ({"config": {"Strategy": "Hyperband"}}, "Hyperband"),
         ({"config": {"ParameterRanges": {}}}, "at least one hyperparameter"),
         ({"Autotune": {"Mode": "Enabled"}}, "Autotune"),
+        (
+            {"config": {"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "nobody:knows"}}},
+            "Provide a metric in the metric definitions",
+        ),
     ],
 )
 def test_what_can_not_be_searched_here_is_refused(
