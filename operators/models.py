@@ -31,7 +31,9 @@ Moment = Annotated[
 class Model(BaseModel):
     """A part of a specification: what it doesn't know is refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
 
 class Status(BaseModel):

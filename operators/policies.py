@@ -94,15 +94,22 @@ def parse_policy(document: Mapping[str, Any], where: str = "") -> Policy:
     if kind is None or document.get("apiVersion") != f"{GROUP}/{VERSION}":
         known = " or ".join(KINDS)
         raise PolicyError(f"{where}: apiVersion must be {GROUP}/{VERSION} and kind {known}")
-    metadata = document.get("metadata") or {}
-    name = str(metadata.get("name") or "")
+    metadata = _mapping(document, "metadata", where)
+    name, annotations = str(metadata.get("name") or ""), _mapping(metadata, "annotations", where)
     if not name:
         raise PolicyError(f"{where}: metadata.name is missing")
     try:
         spec = kind.spec.model_validate(document.get("spec") or {})
     except ValidationError as error:
         raise PolicyError(f"{where or name}: {_said(error)}") from error
-    return Policy(kind, name, spec, str((metadata.get("annotations") or {}).get(REQUEST) or ""))
+    return Policy(kind, name, spec, str(annotations.get(REQUEST) or ""))
+
+
+def _mapping(document: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    found = document.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise PolicyError(f"{where}: {key} must be a mapping, not {found!r}")
+    return found
 
 
 def load_policies(paths: Iterable[Path]) -> list[Policy]:
@@ -166,7 +173,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 def _read(path: Path) -> Iterator[Policy]:
     try:
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PolicyError(f"{path}: {error}") from error
     for document in documents:
         if document is not None:

@@ -219,7 +219,9 @@ def _data_trigger(spec: RetrainingSpec, status: RetrainingStatus, observed: Obse
     new = observed.data_end - max(known, default=status.since)
     if new < wanted:
         return None
-    return Trigger("NewData", f"There are {format_duration(new)} of data that the newest model has not seen.")
+    return Trigger(
+        "NewData", f"There are {format_duration(wanted)} of data or more that the newest model has not seen."
+    )
 
 
 def _held(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed, trigger: Trigger) -> Held | None:
@@ -283,8 +285,19 @@ def _idle(spec: RetrainingSpec, status: RetrainingStatus, observed: Observed) ->
     if running:
         return Decision("RunInProgress", f"{running[-1].name} is running.")
     if status.alarm == "Unknown":
-        return Decision("AlarmUnknown", "What the policy watches can't be read, and nothing else is due.")
+        return Decision("AlarmUnknown", f"{_unknown(spec, observed)} can't be read, and nothing else is due.")
     return Decision("NothingDue", "No trigger stands.")
+
+
+def _unknown(spec: RetrainingSpec, observed: Observed) -> str:
+    """What the policy watches and nothing is known of, as where a name has a mistake."""
+    names = [f"the alarm {name}" for name in spec.triggers.alarms if name not in observed.alarms]
+    if (metric := spec.triggers.metric) and not observed.datapoints:
+        names.append(f"the metric {metric.name}")
+    if metric and observed.threshold is None:
+        names.append("the threshold")
+    said = ", ".join(names)
+    return said[:1].upper() + said[1:]
 
 
 def _launch(spec: RetrainingSpec, observed: Observed, trigger: Trigger, status: RetrainingStatus) -> Decision:

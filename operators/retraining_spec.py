@@ -20,9 +20,13 @@ Arguments = Annotated[dict[str, Argument], Field(max_length=64)]
 
 def _cron(text: str) -> str:
     try:
-        CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
+        due = next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)), None)
     except CronSimError as error:
         raise ValueError(f"{text!r} is no cron expression of five fields: {error}") from error
+    if len(text.split()) != 5:
+        raise ValueError(f"{text!r} is no cron expression of five fields")
+    if due is None:
+        raise ValueError(f"{text!r} never comes")
     return text
 
 

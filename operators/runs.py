@@ -174,6 +174,7 @@ def failures(runs: Sequence[Run]) -> int:
 def back_off(first: timedelta, longest: timedelta, jitter: float, run: Run, failed: int) -> timedelta:
     """How long to wait after the `failed`th failure in a row: twice as long each time, up to `longest`, and up to the
     share `jitter` longer by what the run's name comes to, so that every replica waits equally long."""
-    doubled = first * 2 ** min(failed - 1, 30) if first < longest else longest
+    doublings = 2 ** (failed - 1)
+    pause = first * doublings if doublings < longest / first else longest
     digest = hashlib.sha256(f"{run.id or run.sequence}".encode()).digest()
-    return min(doubled, longest) * (1 + jitter * int.from_bytes(digest[:4]) / 2**32)
+    return pause * (1 + jitter * int.from_bytes(digest[:4]) / 2**32)

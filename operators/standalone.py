@@ -152,7 +152,7 @@ def decision_entry(policy: Policy, outcome: Outcome[Any], wall: datetime) -> dic
 
 def work(part: Part, paths: Sequence[Path], folder: Path, feed_path: Path, poll_seconds: float) -> None:
     """Follows the policies until the part is told to stop; then ends the runs that it started."""
-    load_policies_or_exit(paths)
+    check_policies(paths, part.feed.name)
     state = State(folder)
     state.open()
     launcher = LocalLauncher(feed_path.resolve(), folder.resolve())
@@ -167,8 +167,14 @@ def work(part: Part, paths: Sequence[Path], folder: Path, feed_path: Path, poll_
         operator.stop()
 
 
-def load_policies_or_exit(paths: Sequence[Path]) -> None:
+def check_policies(paths: Sequence[Path], feed: str) -> None:
+    """Says which policies are for other feeds. Exits with a sentence when none is for this one, or one has a mistake."""
     try:
-        load_policies(paths)
+        found = load_policies(paths)
     except PolicyError as error:
         raise SystemExit(f"loopcast: {error}") from error
+    others = [policy for policy in found if policy.spec.feed != feed]
+    for policy in others:
+        log.warning("a policy for another feed is not followed", extra={"policy": policy.key, "feed": policy.spec.feed})
+    if len(others) == len(found):
+        raise SystemExit(f"loopcast: no policy for the feed {feed} is in {', '.join(map(str, paths))}")

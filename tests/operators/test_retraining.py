@@ -56,6 +56,9 @@ def test_nothing_is_launched_while_no_alarm_stands(alarms: Mapping[str, str]) ->
 def test_what_can_not_be_read_is_said() -> None:
     decision, status = decide(spec(), FRESH, Observed(NOON))
     assert (decision.reason, status.alarm, status.state) == ("AlarmUnknown", "Unknown", "Idle")
+    assert decision.message == "The alarm degraded can't be read, and nothing else is due."
+    metric = spec({"metric": {"threshold": {"parameter": "/limit"}}})
+    assert "The metric QuantileLoss, the threshold can't be read" in decided(metric).message
 
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.SKIPPED])
@@ -78,6 +81,13 @@ def test_failures_in_a_row_are_waited_out_twice_as_long_each_time_up_to_a_limit(
         assert status.next_launch_after is not None
         waits.append(status.next_launch_after - (NOON - timedelta(minutes=1)))
     assert waits == [HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR, 6 * HOUR]
+
+
+@pytest.mark.parametrize("failed", range(1, 60, 7))
+def test_however_many_runs_have_failed_there_is_an_end_to_waiting(failed: int) -> None:
+    policy = spec(cooldown="1m", retry={"backoff": "23h", "maximum": "30000d", "jitter": 0})
+    runs = [run(RunState.FAILED, timedelta(days=31_000), sequence) for sequence in range(failed)]
+    assert reason(policy, alarms=STANDING, runs=runs) == "AlarmStanding"
 
 
 def test_one_run_at_a_time_unless_the_policy_says_more() -> None:
@@ -178,6 +188,8 @@ def test_enough_new_data_counts_from_the_newest_trained_models() -> None:
     policy = spec({"newData": "6h"}, cooldown="1m")
     assert reason(policy, data_end=NOON, trained_until=NOON - 5 * HOUR) == "NothingDue"
     assert reason(policy, data_end=NOON, trained_until=NOON - 6 * HOUR) == "NewData"
+    said = {decided(policy, data_end=NOON, trained_until=NOON - hours * HOUR).message for hours in (6, 7, 8)}
+    assert len(said) == 1, "what is told again at each look is noise"
     rejected = [run(RunState.SUCCEEDED, ago=HOUR)]
     assert reason(policy, data_end=NOON, trained_until=NOON - 9 * HOUR, runs=rejected) == "NothingDue"
     assert reason(policy, trained_until=NOON - 9 * HOUR) == "NothingDue"
@@ -230,7 +242,10 @@ def test_a_clock_that_went_back_delays_a_launch_by_one_cool_down_at_most() -> No
         ({"quietHours": [{"start": "06:00", "end": "18:00"}, {"start": "18:00", "end": "06:00"}]}, "no minute"),
         ({"triggers": {"schedule": {"cron": "whenever it suits"}}}, "no cron expression"),
         ({"triggers": {"schedule": {"cron": "0 0 * * *", "every": "1d"}}}, "either every or cron"),
+        ({"triggers": {"schedule": {"cron": "0 0 0 * * *"}}}, "five fields"),
+        ({"triggers": {"schedule": {"cron": "0 0 */28 2 MON#2"}}}, "never comes"),
         ({"triggers": {"metric": {"threshold": {}}}}, "either value or parameter"),
+        ({"triggers": {"metric": {"threshold": {"value": float("nan")}}}}, "finite number"),
     ],
 )
 def test_a_policy_that_can_not_be_meant_is_refused_with_what_to_write(fields: dict[str, Any], said: str) -> None:

@@ -135,7 +135,12 @@ def test_policies_are_read_anew_and_a_mistake_leaves_those_before_in_force(world
 
 @pytest.mark.parametrize(
     ("policy", "said"),
-    [({"kind": "Pod"}, "kind RetrainingPolicy or ReleasePolicy"), (document("ReleasePolicy", {}), "spec.feed")],
+    [
+        ({"kind": "Pod"}, "kind RetrainingPolicy or ReleasePolicy"),
+        (document("ReleasePolicy", {}), "spec.feed"),
+        (document("ReleasePolicy", {"feed": "another"}), "no policy for the feed parcels-"),
+        (document("ReleasePolicy", {}, annotations=["loopcast.io/retrain"]), "annotations must be a mapping"),
+    ],
 )
 def test_a_policy_that_can_not_be_used_is_one_sentence(world: World, policy: dict[str, Any], said: str) -> None:
     program = start(world, write(world, policy), CHECKOUT)
