@@ -60,6 +60,17 @@ def deepar_image(region: str) -> str:
     return f"{_DEEPAR_ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com/forecasting-deepar:1"
 
 
+def metric_definitions(image: str) -> list[dict[str, str]]:
+    """What SageMaker is to read in the log of one of our images: it knows the built-in DeepAR's metrics itself, and
+    takes no definitions of them."""
+    if image.partition("/")[2].startswith("forecasting-deepar:"):
+        return []
+    return [
+        {"Name": f"test:{name}", "Regex": rf"#quality_metric: host=\S+, test {name} <loss>=(\S+)"}
+        for name in ("mean_wQuantileLoss", "RMSE")
+    ]
+
+
 def own_image(names: Names, image: str, version: str) -> str:
     """The address of one of our images in the feed's repository in the account's registry."""
     return f"{names.account}.dkr.ecr.{aws.region()}.amazonaws.com/{names.repository(image)}:{version}"

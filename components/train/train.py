@@ -16,7 +16,7 @@ from components.models import tags
 from components.run import Refused, Run
 from components.together import run_together
 from components.train.hyperparameters import hyperparameters
-from components.train.images import image_of
+from components.train.images import image_of, metric_definitions
 from loopcast.names import Names
 
 
@@ -72,10 +72,13 @@ def _start(run: Run, algorithm: str, empirical_hours: int, settings: Settings) -
 
 def definition(run: Run, algorithm: str, settings: Settings, folder: str = "") -> dict[str, Any]:
     """A training job's request but for its name, hyperparameters and tags; its channels lie in the run's `folder`."""
+    image = image_of(run.names, algorithm, settings.images)
+    metrics = metric_definitions(image)
     return {
         "AlgorithmSpecification": {
-            "TrainingImage": image_of(run.names, algorithm, settings.images),
+            "TrainingImage": image,
             "TrainingInputMode": "File",
+            **({"MetricDefinitions": metrics} if metrics else {}),
         },
         "RoleArn": run.names.role_arn("sagemaker"),
         "InputDataConfig": [_channel(run.uri(f"{folder}{name}", ""), name) for name in ("train", "test")],

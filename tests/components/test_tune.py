@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ from components.algorithms import CANDIDATES
 from components.keep_tuned.keep_tuned import outcome
 from components.run import Refused
 from components.train.hyperparameters import defaults
+from components.train.images import deepar_image, metric_definitions, own_image
 from components.tune.ranges import ranges, tuned_names
+from components.tune.tune import OBJECTIVE
 from components.windows import Split
+from forecasters.evaluation import Scores, report
 from local.sagemaker.search import distributions
+from loopcast.names import Names
 from tests.components.examples import feed
 
 SPLIT = Split([0, 30], 30, 30)
@@ -32,6 +37,16 @@ def test_the_space_of_deepar_holds_its_defaults() -> None:
     current = defaults("deepar", feed(), 1)
     for name in tuned_names(ranges("deepar", feed())):
         assert space[name]._contains(float(current[name])), name
+
+
+@pytest.mark.parametrize("image", [own_image(Names("parcels", "1"), "boosted", "1"), "1.dkr/loopcast-deepar:1"])
+def test_the_objective_is_found_in_the_log_of_our_images(image: str) -> None:
+    (definition,) = [item for item in metric_definitions(image) if item["Name"] == OBJECTIVE["MetricName"]]
+    assert re.findall(definition["Regex"], report(Scores(7.0, 1.0, {0.5: 0.25}))) == ["0.25"]
+
+
+def test_the_built_in_algorithm_takes_no_metric_definitions() -> None:
+    assert metric_definitions(deepar_image("eu-west-1")) == []
 
 
 def test_what_has_nothing_to_tune_is_refused() -> None:
