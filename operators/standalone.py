@@ -168,7 +168,7 @@ def work(part: Part, paths: Sequence[Path], folder: Path, feed_path: Path, poll_
 
 
 def check_policies(paths: Sequence[Path], feed: str) -> None:
-    """Says which policies are for other feeds. Exits with a sentence when none is for this one, or one has a mistake."""
+    """Says which policies are for other feeds. Exits with a sentence when none is for this one or one is mistaken."""
     try:
         found = load_policies(paths)
     except PolicyError as error:
