@@ -132,8 +132,8 @@ def _operator(settings: Settings) -> tuple[str, str]:
     decisions = Operator(settings.operator_state).decisions()
     if not decisions:
         return "", "nothing decided yet"
-    newest = decisions[-1]
-    return "", f"{newest['kind']}: {newest['message']}"
+    newest = {item["kind"]: item["message"] for item in decisions}
+    return "", " | ".join(f"{kind}: {message}" for kind, message in newest.items())
 
 
 def _behind(found: dict[str, float]) -> str:
