@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from components.deploy_endpoint import memory
@@ -46,7 +47,7 @@ def deploy(
     was, a creation that fails leaves none. A run whose model was taken back does not try again.
     """
     rails, endpoint, config = guardrails or Guardrails(), names.endpoint(stage), config_name(names, stage, run_id)
-    faults = Faults(rails)
+    faults, waiting = Faults(rails), replace(waiting, poll_seconds=rails.poll(waiting.poll_seconds))
     found = settled(endpoint, waiting, faults.look)  # an earlier attempt's deployment may still bake
     if found is not None and found["EndpointStatus"] == "Failed":
         delete(endpoint, waiting)  # it can't be updated, and has never served

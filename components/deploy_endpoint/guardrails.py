@@ -46,6 +46,10 @@ class Guardrails:
         """All waits together."""
         return self.wait * (2 if self.canary_percent else 1)
 
+    def poll(self, seconds: float) -> float:
+        """Seconds between two looks, at most `seconds`: so few that no bake passes unseen."""
+        return min(seconds, self.wait / 3) if self.wait else seconds
+
     @property
     def asks(self) -> int:
         """So many requests that one in twenty such series misses the canary."""

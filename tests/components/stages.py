@@ -79,10 +79,17 @@ class Stages:
     def described(self, arn: str) -> dict[str, Any]:
         return dict(clients.client("sagemaker").describe_model_package(ModelPackageName=arn))
 
-    def deploy(self, stage: str, package: dict[str, Any], run_id: str, rails: Guardrails | None = None) -> float:
+    def deploy(
+        self,
+        stage: str,
+        package: dict[str, Any],
+        run_id: str,
+        rails: Guardrails | None = None,
+        waiting: Waiting = WAITING,
+    ) -> float:
         """Deploys as the pipeline does; returns the threshold."""
         model = package_model(self.names, package)
-        deploy(self.names, stage, model, run_id, "ml.m5.large", WAITING, rails)
+        deploy(self.names, stage, model, run_id, "ml.m5.large", waiting, rails)
         return write_threshold(self.names, stage, package)
 
     def rails(self, stage: str, **changes: Any) -> Guardrails:

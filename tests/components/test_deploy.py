@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.check_approval.check_approval import approved_package
+from components.deploy_endpoint.endpoint import Waiting
 from components.deploy_endpoint.guardrails import Guardrails, guarding
 from components.roll_back.roll_back import roll_back
 from components.run import Refused
 from loopcast.aws import client
+from loopcast.clock import Clock
 from loopcast.feed import parse_feed
 from tests.components.examples import FEED_TEXT
 from tests.components.stages import WAITING, Stages, stages
@@ -32,7 +34,7 @@ def test_a_canary_is_asked_before_all_traffic_is_its_own(local: Stages) -> None:
     asked: list[int] = []
     rails = local.rails("canary", check=lambda times: asked.append(times) or [])
     new = local.package(0.3)
-    threshold = local.deploy("canary", new, "c2", rails)
+    threshold = local.deploy("canary", new, "c2", rails, Waiting(15, 60, Clock()))  # however seldom one looks
     assert asked == [rails.asks, 1]
     assert local.serves("canary") == new["ModelPackageArn"]
     assert local.threshold("canary") == pytest.approx(threshold)
