@@ -14,6 +14,7 @@ from components.deploy_endpoint.endpoint import Waiting
 from components.deploy_endpoint.guardrails import Guardrails, guarding
 from components.roll_back.roll_back import roll_back
 from components.run import Refused
+from components.write_threshold.write_threshold import renew_threshold
 from loopcast.aws import client
 from loopcast.clock import Clock
 from loopcast.feed import parse_feed
@@ -131,6 +132,23 @@ def test_a_rollback_that_was_killed_goes_on_where_it_was(local: Stages, monkeypa
     assert roll_back(local.run("k3"), "killed", bad["ModelPackageArn"], "", WAITING)["rolled_back"]
     assert local.threshold("killed") == pytest.approx(threshold)
     assert local.described(bad["ModelPackageArn"])["ModelApprovalStatus"] == "Rejected"
+
+
+def test_where_nothing_beats_the_champion_its_threshold_is_renewed_in_each_stage_that_it_serves(local: Stages) -> None:
+    champion, challenger = local.package(0.2), local.package(0.3)
+    for stage in ("staging", "production"):
+        local.deploy(stage, champion, f"{stage}-1")
+    limit = renew_threshold(local.names, evaluated(0.6), {"model_package_arn": ""})
+    assert local.threshold("staging") == local.threshold("production") == pytest.approx(limit)
+
+    before = local.deploy("staging", challenger, "staging-2")
+    limit = renew_threshold(local.names, evaluated(0.7), {"model_package_arn": ""})
+    assert (local.threshold("staging"), local.threshold("production")) == pytest.approx((before, limit))
+
+
+def evaluated(loss: float) -> dict[str, Any]:
+    """An evaluation in which the champion had this loss in each of 8 windows."""
+    return {"champion": "production", "scores": {"production": {"loss": loss, "window_losses": [loss] * 8}}}
 
 
 def _die(*_: object) -> None:
