@@ -34,8 +34,9 @@ from local import online
 from local import report as pages
 from local.audit import Audit
 from local.control import ReplayedSource
+from local.decisions import Operator
 from local.flow import Flow
-from local.loop import REGIME, ClosedLoop, Operator, served_version, version_of
+from local.loop import REGIME, ClosedLoop, served_version, version_of
 from local.parts import Settings, default_folder
 from local.processes import MARK, StackError
 from local.source.regime import Regime, parse_regime

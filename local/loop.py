@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from components.models import describe_endpoint, served_variant
 from local.control import ReplayedSource
+from local.decisions import Operator
 from local.parts import Settings
+from local.processes import StackError
 from local.source.regime import Regime
 from local.stack import progress
 from loopcast.aws import client
@@ -50,40 +51,6 @@ class Mark:
     what: str
     event_time: str
     seconds: float
-
-
-class Operator:
-    """What the operator of the stack has decided, and the runs it has launched: files in `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._told: set[str] = set()
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """Oldest first."""
-        path = self._folder / "decisions.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def runs(self, pipeline: str) -> list[str]:
-        """The ids of the pipeline's runs, oldest first; recurring ones are not decisions."""
-        return [item["run_id"] for item in self.decisions() if item["pipeline"] == pipeline and item["run_id"]]
-
-    def over(self, run: str) -> bool:
-        """Whether the run is over; tells of each of its steps."""
-        log = self.log(run)
-        for line in log.read_text().splitlines() if log.exists() else []:
-            if line.startswith("  ") and f"{run}{line}" not in self._told:
-                self._told.add(f"{run}{line}")
-                progress(line)
-        return log.with_name("exit").exists()
-
-    def log(self, run: str) -> Path:
-        return self._folder / "runs" / run / "output.log"
-
-    def result(self, run: str) -> dict[str, Any] | None:
-        """What a run that is over has come to; None when it failed."""
-        path = self._folder / "runs" / run / "result.json"
-        return dict(json.loads(path.read_text())) if path.exists() else None
 
 
 class ClosedLoop:
@@ -168,10 +135,16 @@ class ClosedLoop:
             raise NotClosed(f"the retraining {run} failed: its log is {self.operator.log(run)}")
         progress(f"  {built['decision']}")
         if built["model_package_arn"]:
-            self.approve(built)
+            self._approve(built)
             self._released(version_of(built))
             self._mark("new model in service")
         self.source.set_speed(self.speed)
+
+    def _approve(self, built: dict[str, Any]) -> None:
+        try:
+            self.approve(built)
+        except StackError as error:
+            raise NotClosed(str(error)) from error
 
     def _launched(self) -> str:
         """The id of a build that the operator has launched and that has not been answered yet; '' if there is none."""

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flink.metrics import read as read_flink
 from local import notifications, online
 from local.control import LiveSource, ReplayedSource, Source
+from local.decisions import Operator
 from local.flow import Counters
-from local.loop import Operator
 from local.parts import Settings
 from local.processes import Program, healthy
 from local.stack import Stack

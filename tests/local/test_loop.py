@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.loop import Operator, version_of
+from local.decisions import Operator
+from local.loop import version_of
 from local.parts import Settings, write_policies
 from loopcast.feed import load_feed
 from operators.policies import load_policies
