@@ -22,6 +22,7 @@ from operators.runs import (
     in_hand,
     last_run,
     on_clock,
+    why,
 )
 
 _AWAY = {"", "Deleting", "Failed"}
@@ -343,7 +344,8 @@ def _waited_out(world: World, wish: Wish) -> Wish:
     if world.seen.now >= ended + pause:
         return wish
     times = "once" if failed == 1 else f"{failed} times"
-    return Wish("BackingOff", f"{wish.message} It has failed {times}: it is tried again {iso(ended + pause)}.")
+    said = f"{wish.message} It has failed {times}{why(same[-1])} It is tried again {iso(ended + pause)}."
+    return Wish("BackingOff", said)
 
 
 def _same(run: Run, launch: Launch) -> bool:

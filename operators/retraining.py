@@ -27,6 +27,7 @@ from operators.runs import (
     in_hand,
     last_run,
     on_clock,
+    why,
 )
 
 ALARM, OK = "ALARM", "OK"
@@ -250,7 +251,8 @@ def _waits(spec: RetrainingSpec, observed: Observed, trigger: Trigger) -> Held |
     until = (newest.finished_at or newest.launched_at) + pause
     if observed.now >= until:
         return None
-    return Held("BackingOff", f"{trigger.message} {_failed(failed)}: the next one may begin {iso(until)}.", until)
+    said = f"{trigger.message} {_failed(failed)}{why(newest)} The next one may begin {iso(until)}."
+    return Held("BackingOff", said, until)
 
 
 def _failed(count: int) -> str:

@@ -100,6 +100,7 @@ class LastRun(Status):
     state: RunState
     launched_at: Moment
     finished_at: Moment | None = None
+    message: str = ""
 
 
 def last_run(runs: Sequence[Run]) -> LastRun | None:
@@ -113,6 +114,7 @@ def last_run(runs: Sequence[Run]) -> LastRun | None:
         state=run.state,
         launched_at=run.launched_at,
         finished_at=run.finished_at,
+        message=run.message,
     )
 
 
@@ -169,6 +171,11 @@ def failures(runs: Sequence[Run]) -> int:
             break
         count += 1
     return count
+
+
+def why(run: Run) -> str:
+    """How the run ended badly, to follow a clause: `: it is broken.`, or just the end of the sentence."""
+    return f": {run.message.rstrip('.')}." if run.message else "."
 
 
 def back_off(first: timedelta, longest: timedelta, jitter: float, run: Run, failed: int) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -201,7 +202,12 @@ def test_a_deployment_that_failed_is_tried_again_after_its_back_off_and_a_newer_
     policy = spec(retry={"backoff": "1h", "jitter": 0})
     held, _ = look(policy, runs=runs)
     assert held.reason == "BackingOff"
-    assert "It has failed once" in held.message
+    assert held.message.endswith("It has failed once. It is tried again 2026-11-21T12:30:00Z.")
+    told = [replace(runs[0], message="The step check-endpoint failed: no answer.")]
+    held, status = look(policy, runs=told)
+    assert "It has failed once: The step check-endpoint failed: no answer. It is" in held.message
+    assert status.last_run is not None
+    assert status.last_run.message == told[0].message
     assert look(policy, runs=runs, now=NOON + HOUR)[0].launch is not None
     newer = (*THREE, Package(4, "arn:4", approved=True))
     assert look(policy, runs=runs, packages=newer)[0].launch is not None
