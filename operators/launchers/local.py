@@ -53,7 +53,7 @@ class LocalLauncher:
 
     def launch(self, run: Run) -> str:
         folder = self._folder(run.id)
-        if not (folder / "process.json").exists():
+        if not (folder / "process.json").exists() and not _adopted(folder, run.pipeline):
             self._start(run.id, run.pipeline, run.arguments)
         return str(folder.absolute())  # so that an operator with another folder finds the run as well
 
@@ -111,8 +111,7 @@ class LocalLauncher:
         except OSError as error:
             raise LaunchFailed(f"The program could not be started ({error}).") from error
         _children[process.pid] = process
-        began = psutil.Process(process.pid).create_time()  # it is there until it is waited for
-        _write(folder / "process.json", {"pid": process.pid, "began": began, "pipeline": pipeline})
+        _remember(folder, psutil.Process(process.pid), pipeline)  # it is there until it is waited for
         log.info("started", extra={"pipeline": pipeline, "run_id": run_id, "pid": process.pid})
 
     def _progress(self, folder: Path) -> Progress:
@@ -179,6 +178,20 @@ def _write(path: Path, document: Mapping[str, object]) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(document), encoding="utf-8")
     part.replace(path)
+
+
+def _remember(folder: Path, process: psutil.Process, pipeline: str) -> None:
+    _write(folder / "process.json", {"pid": process.pid, "began": process.create_time(), "pipeline": pipeline})
+
+
+def _adopted(folder: Path, pipeline: str) -> bool:
+    """Whether the run goes on already: an operator may have been killed between starting it and writing so down."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(folder / "exit") in (process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                _remember(folder, process, pipeline)
+                return True
+    return False
 
 
 def _process(folder: Path) -> psutil.Process | None:

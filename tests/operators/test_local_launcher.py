@@ -91,6 +91,19 @@ def test_a_launch_that_is_repeated_starts_nothing(launcher: LocalLauncher) -> No
     assert len(starts(launcher)) == 1
 
 
+def test_a_run_whose_operator_was_killed_before_it_wrote_the_start_down_is_adopted(launcher: LocalLauncher) -> None:
+    launched = run("endless")
+    launcher.launch(launched)
+    until(lambda: bool(starts(launcher)))
+    known = launcher.folder / "runs" / launched.id / "process.json"
+    before = known.read_text()
+    known.unlink()
+    launcher.launch(launched)
+    assert json.loads(known.read_text())["pid"] == json.loads(before)["pid"]
+    assert launcher.progress(launched).state is RunState.RUNNING
+    assert len(starts(launcher)) == 1
+
+
 def test_an_operator_with_another_folder_finds_the_run_and_can_end_it(launcher: LocalLauncher, tmp_path: Path) -> None:
     """Else it would take what runs for failed, and launch it once more."""
     launched = run("endless")
