@@ -86,7 +86,16 @@ def read_or_none(address: str) -> tuple[str, str] | None:
 
 def write_history(run: Run, stage: str, end: datetime, record: Mapping[str, Any]) -> str:
     """Keeps the run's record at `monitoring/<stage>/history/<end of its last window>.json`; its address."""
-    return write_json(_address(run, stage, f"history/{end:%Y%m%dT%H%M%SZ}.json"), record)
+    return write_json(_history(run, stage, end), record)
+
+
+def has_history(run: Run, stage: str, end: datetime) -> bool:
+    """Whether a record of the windows until `end` is kept."""
+    return read_or_none(_history(run, stage, end)) is not None
+
+
+def _history(run: Run, stage: str, end: datetime) -> str:
+    return _address(run, stage, f"history/{end:%Y%m%dT%H%M%SZ}.json")
 
 
 def _address(run: Run, stage: str, name: str) -> str:

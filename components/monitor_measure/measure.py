@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,7 +12,7 @@ from components.evaluate.scores import finite
 from components.monitor import cloudwatch
 from components.monitor.collected import Closed
 from components.monitor.measures import between, data_quality, missing_share, quality
-from components.monitor.state import State, take, write_history
+from components.monitor.state import State, has_history, read_or_none, read_state, take, write_history
 from components.parameters import number
 from components.run import Run, read_json
 from loopcast import aws
@@ -25,11 +26,29 @@ def measure(run: Run, stage: str, closed: Closed, now: datetime) -> dict[str, An
     """The record of the windows that closed, with its metrics put and its history kept.
 
     A run that is started again puts the same at the same time; when another run took the windows, it says so instead.
+    What an earlier run took and did not come to report, as when it was killed, is reported first.
     """
+    finish_earlier(run, stage)
     wanted = State(iso_minute(closed.end), closed.served.version, run.id, iso_milliseconds(now))
     state = take(run, stage, closed.before, wanted)
     if state is None:
         return nothing(run, stage, f"Another run has judged the windows from {iso_minute(closed.start)} on.")
+    return _report(run, stage, closed, state)
+
+
+def finish_earlier(run: Run, stage: str) -> None:
+    """Reports the newest windows that another run took, where the stage's history lacks them: with its own time, so
+    that both may report them."""
+    state = read_state(run, stage)
+    if state is None or state.run_id == run.id or has_history(run, stage, state.until):
+        return
+    earlier = Run(run.feed, run.names, state.run_id)
+    collected = read_or_none(earlier.uri("monitor", stage, "collected.json"))
+    if collected is not None:
+        _report(earlier, stage, Closed.from_json(json.loads(collected[0])), state)
+
+
+def _report(run: Run, stage: str, closed: Closed, state: State) -> dict[str, Any]:
     baseline = read_baseline(closed.served.package)
     limit = number(run.names, "thresholds", stage)
     record = {**of_windows(run, stage, closed, baseline, limit), "measured_at": state.at}

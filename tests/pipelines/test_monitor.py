@@ -405,3 +405,28 @@ def average(metric: str, **dimensions: str) -> float:
     )
     (point,) = found["Datapoints"]
     return float(point["Average"])
+
+
+def test_what_a_run_that_was_killed_had_taken_is_reported_by_the_next(
+    known: Known, staging: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(known, "killed", package(known, "killed", SHIFT="0"))
+    known.put(range(CAME, 201))
+    with monkeypatch.context() as killed:
+        killed.setattr("components.monitor.cloudwatch.put", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            by_steps(known, "k1", "killed")
+    state = read_state(known.run("k1"), "killed")
+    assert state is not None
+    history = "monitoring/killed/history/"
+    assert keys(known, history) == set()
+    known.put(range(201, 211))
+    assert by_steps(known, "k2", "killed")["windows"] == 1
+    assert len(keys(known, history)) == 2
+    [first] = [key for key in keys(known, history) if f"{state.until:%Y%m%dT%H%M%SZ}" in key]
+    record = read_json(known.stack.names.s3(first))
+    assert (record["run_id"], record["measured_at"]) == ("k1", state.at)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
