@@ -167,6 +167,9 @@ def test_a_model_is_retrained_for_its_errors_and_not_for_holes_in_its_input(decl
         loss, holes = (NAMES.alarm(stage, kind) for kind in ("quantile-loss", "missing-minutes"))
         assert degraded.spec["AlarmRule"] == f'ALARM("{loss}") AND NOT ALARM("{holes}")'
         assert {("MetricAlarm", loss), ("MetricAlarm", holes)} <= degraded.after
+        looks = [named(declared, "MetricAlarm")[name].spec for name in (loss, holes)]
+        assert looks[1]["DatapointsToAlarm"] == 1
+        assert len({(spec["Period"], spec["EvaluationPeriods"]) for spec in looks}) == 1, "no loss of a hole counts"
 
 
 def test_a_stages_limit_is_in_its_parameter_and_not_in_its_alarm(declared: list[Resource]) -> None:
