@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -127,8 +129,7 @@ def test_a_run_nobody_knows_and_one_whose_process_was_killed_have_failed(launche
     launched = run("endless")
     launcher.launch(launched)
     known = json.loads((launcher.folder / "runs" / launched.id / "process.json").read_text())
-    for process in [*psutil.Process(known["pid"]).children(recursive=True), psutil.Process(known["pid"])]:
-        process.kill()
+    os.killpg(known["pid"], signal.SIGKILL)
     assert over(launcher, launched) is RunState.FAILED
 
 
