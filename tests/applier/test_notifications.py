@@ -65,7 +65,7 @@ def test_a_model_that_becomes_worse_than_its_threshold_is_told_of_once(names: Na
 
 
 def put_losses(names: Names, stage: str, ratio: float) -> None:
-    """What the monitor measures in the two newest periods, of ten seconds each."""
+    """What the monitor measures in the four newest periods, of ten seconds each."""
     dimensions = [{"Name": "Feed", "Value": names.feed}, {"Name": "Stage", "Value": stage}]
     data = [
         {
@@ -75,7 +75,7 @@ def put_losses(names: Names, stage: str, ratio: float) -> None:
             "Value": value,
             "StorageResolution": 1,
         }
-        for age in (0, 10)
+        for age in (0, 10, 20, 30)
         for name, value in (("QuantileLossRatio", ratio), ("QuantileLoss", ratio / 2), ("MissingMinutes", 0.0))
     ]
     aws.client("cloudwatch").put_metric_data(Namespace=names.metric_namespace, MetricData=data)
