@@ -195,7 +195,8 @@ class TrainingJob(Job):
         document = resource.document
         document.update(fields)
         _enter(document, secondary)
-        document["SecondaryStatusTransitions"][-1]["EndTime"] = document["TrainingEndTime"]
+        last = document["SecondaryStatusTransitions"][-1]
+        last["EndTime"] = max(document["TrainingEndTime"], last["StartTime"])
         if "TrainingStartTime" in document:
             seconds = max(1, round(document["TrainingEndTime"] - document["TrainingStartTime"]))
             document.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
