@@ -133,8 +133,8 @@ def end(*_): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, end)
 processes = Processes(Path(sys.argv[1]))
 processes.enter("driver")
-print("entered", flush=True)
 try:
+    print("entered", flush=True)
     time.sleep(600)
 finally:
     processes.stop_all()
