@@ -296,7 +296,8 @@ def test_a_run_started_again_judges_the_same_windows_and_another_finds_nothing(
     nothing = by_steps(known, "m2", "staging")
     assert nothing["windows"] == 0
     assert nothing["message"].startswith(f"No window has closed since {iso_minute(known.moment(140))}")
-    assert {key for key in keys(known, "") - before if not key.startswith("runs/")} == set()
+    # The endpoints write what they captured before when their buffers are full or old: at any time.
+    assert {key for key in keys(known, "") - before if not key.startswith(("runs/", "capture/"))} == set()
 
 
 def by_steps(known: Known, identifier: str, stage: str) -> dict[str, Any]:
