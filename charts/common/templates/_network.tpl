@@ -39,7 +39,7 @@ spec:
         - {port: 53, protocol: UDP}
         - {port: 53, protocol: TCP}
     {{- if ne (toString .aws) "false" }}
-    {{- include "common.awsEgress" . | nindent 4 }}
+    {{- include "common.awsEgress" . | trim | nindent 4 }}
     {{- end }}
     {{- if .source }}
     {{- $source := include "common.sourceUrl" . | default (fromYaml (include "common.feed" .)).source.url }}

@@ -68,12 +68,12 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Annotations of a pod: the feed's checksum (unless `feed` is false) and `values.podAnnotations`. */}}
+{{/* Annotations of a pod: the feed's checksum (unless `feed` is false), `global.podAnnotations`, `values.podAnnotations`. */}}
 {{- define "common.podAnnotations" -}}
 {{- if ne (toString .feed) "false" -}}
 {{ include "common.feedChecksum" . }}
 {{- end }}
-{{- with (.values).podAnnotations }}
+{{- with merge dict ((.values).podAnnotations | default dict) ((.root.Values.global).podAnnotations | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
