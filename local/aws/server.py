@@ -1,4 +1,4 @@
-"""ministack's ASGI application, served on one socket, with our Kinesis, Firehose and alarms in it."""
+"""ministack's ASGI application, served on one socket, with our Kinesis, Firehose, alarms and auto scaling in it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from local.aws.alarms import Alarms
 from local.aws.firehose import Firehose
 from local.aws.kinesis import Kinesis
 from local.aws.record_log import RecordLog
+from local.aws.scaling import Scaling
 from local.aws.services import Services
 from local.aws.snapshots import Snapshots
 from loopcast.clock import Clock
@@ -63,6 +64,7 @@ async def _our_services(state: Path, clock: Clock, changed: asyncio.Event) -> As
     athena.install()
     eventbridge.install()
     metrics.install()
+    Scaling(state / "scaling.json").install()
     services = Services()
     records = RecordLog(state / "records.sqlite")
     kinesis = Kinesis(services.kinesis, records)
