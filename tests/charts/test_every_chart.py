@@ -1,0 +1,139 @@
+"""What every chart keeps to, with each of its ci/*-values.yaml and with its defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts import schemas
+from tests.charts.conftest import Render
+from tests.charts.policies import POLICIES, Policy
+from tests.charts.rendering import CHARTS, Helm, HelmError, Object, Values, chart_names, ci_values, kinds
+
+CASES = [(chart, "") for chart in chart_names()] + ci_values()
+IDS = [f"{chart}-{name.removesuffix('-values.yaml') or 'defaults'}" for chart, name in CASES]
+every_case = pytest.mark.parametrize(("chart", "file"), CASES, ids=IDS)
+every_chart = pytest.mark.parametrize("chart", chart_names())
+
+
+def given(chart: str, file: str) -> Values:
+    return CHARTS / chart / "ci" / file if file else {}
+
+
+@pytest.fixture(scope="module")
+def rendered(render: Render) -> Any:
+    """`rendered(chart, file)`, each rendered once."""
+    known: dict[tuple[str, str], list[Object]] = {}
+
+    def once(chart: str, file: str) -> list[Object]:
+        if (chart, file) not in known:
+            known[chart, file] = render(chart, given(chart, file))
+        return known[chart, file]
+
+    return once
+
+
+@every_case
+def test_should_pass_helms_own_checks(helm: Helm, chart: str, file: str) -> None:
+    assert "1 chart(s) linted, 0 chart(s) failed" in helm.lint(chart, given(chart, file))
+
+
+@every_case
+def test_should_be_what_the_kubernetes_api_takes(rendered: Any, chart: str, file: str) -> None:
+    assert list(schemas.faults(rendered(chart, file))) == []
+
+
+@every_case
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
+def test_should_keep_to_the_policies(rendered: Any, policy: Policy, chart: str, file: str) -> None:
+    assert list(policy(rendered(chart, file))) == []
+
+
+@every_case
+def test_should_make_no_object_twice(rendered: Any, chart: str, file: str) -> None:
+    objects = rendered(chart, file)
+    assert len(kinds(objects)) == len(objects)
+
+
+@every_case
+def test_should_render_the_same_each_time(render: Render, rendered: Any, chart: str, file: str) -> None:
+    assert render(chart, given(chart, file)) == rendered(chart, file)
+
+
+@every_chart
+def test_should_refuse_values_that_it_does_not_know(render: Render, chart: str) -> None:
+    with pytest.raises(HelmError, match="additional properties 'kettle' not allowed"):
+        render(chart, {"kettle": True})
+
+
+@every_chart
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"aws": {"account": 123456789012}}, "/global/aws/account': got number, want string"),
+        ({"aws": {"account": "12"}}, "'12' does not match pattern"),
+        ({"aws": {"region": "Ireland"}}, "'Ireland' does not match pattern"),
+        ({"speed": 0}, "exclusiveMinimum: got 0, want 0"),
+        ({"image": {"tag": "not a tag"}}, "'not a tag' does not match pattern"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'IfNotPresent', 'Always', 'Never'"),
+        ({"sourceUrl": "ftp://x"}, "'ftp://x' does not match pattern"),
+    ],
+)
+def test_should_say_clearly_what_is_wrong_with_shared_values(
+    render: Render, chart: str, values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(HelmError) as refused:
+        render(chart, {"global": values})
+    assert said in str(refused.value)
+
+
+@every_chart
+def test_should_refuse_a_feed_that_is_none(render: Render, chart: str) -> None:
+    with pytest.raises(HelmError, match="use --set-file global\\.feed=FILE"):
+        render(chart, {"global": {"feed": "no: feed"}})
+
+
+@every_chart
+def test_should_name_nothing_that_is_too_long(render: Render, chart: str) -> None:
+    with pytest.raises(HelmError, match="the release's name is too long"):
+        render(chart, release="r" * 53)
+
+
+@every_chart
+def test_should_live_beside_another_release(render: Render, chart: str) -> None:
+    mine, theirs = (
+        {
+            (item["kind"], item["metadata"]["name"])
+            for item in render(chart, release=release)
+            if "loopcast.io" not in item["apiVersion"] and item["kind"] != "CustomResourceDefinition"
+        }
+        for release in ("one", "other")
+    )
+    assert not mine & theirs
+
+
+@every_chart
+def test_should_have_what_a_chart_has(chart: str) -> None:
+    folder = CHARTS / chart
+    for name in ("values.yaml", "values.schema.json", "templates/NOTES.txt", "ci"):
+        assert (folder / name).exists(), name
+    meta = yaml.safe_load((folder / "Chart.yaml").read_text())
+    library = yaml.safe_load((CHARTS / "common" / "Chart.yaml").read_text())
+    assert (meta["version"], meta["appVersion"]) == (library["version"], library["appVersion"])
+    assert meta["kubeVersion"] == library["kubeVersion"]
+
+
+@every_chart
+def test_should_share_the_values_that_all_charts_share(chart: str) -> None:
+    ours, theirs = (yaml.safe_load((CHARTS / name / "values.yaml").read_text())["global"] for name in (chart, "common"))
+    assert ours == theirs
+
+
+@every_chart
+def test_should_say_of_every_value_what_it_is_for(chart: str) -> None:
+    lines = ["", *(CHARTS / chart / "values.yaml").read_text().splitlines()]
+    keys = [number for number, line in enumerate(lines) if line[:1].isalpha()]
+    bare = [lines[key] for key in keys if "#" not in lines[key] and not lines[key - 1].startswith("#")]
+    assert bare == []
