@@ -1,0 +1,112 @@
+"""A promotion is a change of one line, for a pull request."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from difflib import ndiff
+from pathlib import Path
+
+import pytest
+
+from tests.gitops.argo import ARGOCD, CHECKOUT
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The environments, without their compiled pipelines."""
+    target = tmp_path / "environments"
+    shutil.copytree(CHECKOUT / ARGOCD / "environments", target, ignore=shutil.ignore_patterns("pipelines"))
+    return target
+
+
+def promote(environments: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/promote.py", "--environments", str(environments), *arguments]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def changes(before: Path, after: Path) -> dict[str, list[str]]:
+    """The lines that went and came, by file."""
+    found = {}
+    for path in sorted(before.rglob("*.yaml")):
+        name = str(path.relative_to(before))
+        if (after / name).exists() and path.read_bytes() != (after / name).read_bytes():
+            lines = ndiff(path.read_text().splitlines(), (after / name).read_text().splitlines())
+            found[name] = [line for line in lines if line[0] in "+-"]
+    return found
+
+
+def test_a_tag_changes_one_line_of_one_environment(copied: Path) -> None:
+    done = promote(copied, "prod", "--tag", "0.1.1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{copied}/prod/image.yaml\n"
+    assert changes(CHECKOUT / ARGOCD / "environments", copied) == {
+        "prod/image.yaml": ['-     tag: "0.1.0"', '+     tag: "0.1.1"']
+    }
+
+
+def test_a_tag_that_looks_like_a_number_stays_a_text(copied: Path) -> None:
+    assert promote(copied, "dev", "--tag", "1.20").returncode == 0
+    assert '    tag: "1.20"\n' in (copied / "dev" / "image.yaml").read_text()
+
+
+def test_a_version_of_the_model_changes_one_line_of_one_environment(copied: Path) -> None:
+    before = shutil.copytree(copied, copied.parent / "before")
+    assert promote(copied, "prod", "--version", "7").returncode == 0
+    assert changes(before, copied) == {
+        "prod/policies/model.yaml": ["-     approvedVersion: null", "+     approvedVersion: 7"]
+    }
+    assert promote(copied, "prod", "--version", "12").returncode == 0
+    assert changes(before, copied) == {
+        "prod/policies/model.yaml": ["-     approvedVersion: null", "+     approvedVersion: 12"]
+    }
+
+
+def test_comments_and_the_order_of_lines_stay(copied: Path) -> None:
+    path = copied / "prod" / "image.yaml"
+    path.write_text("# why\nglobal:\n  # which\n  image:\n    tag: '0.1.0' # since may\n    registry: x\n")
+    assert promote(copied, "prod", "--tag", "0.1.1").returncode == 0
+    assert path.read_text() == ('# why\nglobal:\n  # which\n  image:\n    tag: "0.1.1" # since may\n    registry: x\n')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prod", "--tag", "0.1 .1"], "'0.1 .1' can't be an image's tag"),
+        (["prod", "--tag", ""], "'' can't be an image's tag"),
+        (["prod", "--tag", "loopcast/operator:0.1.1"], "can't be an image's tag"),
+        (["prod", "--tag", 'x"'], "can't be an image's tag"),
+        (["prod", "--tag", "latest"], "name the tag of one build"),
+        (["prod", "--tag", "0.1.0"], 'image.yaml says "0.1.0" already'),
+        (["prod", "--version", "0"], "they count from 1"),
+        (["prod", "--version", "-3"], "they count from 1"),
+        (["prod", "--version", "seven"], "invalid int value: 'seven'"),
+        (["dev", "--version", "7"], "dev releases by itself"),
+        (["production", "--tag", "1"], "there is no environment 'production', but dev, prod, staging"),
+        (["..", "--tag", "1"], "there is no environment '..'"),
+        (["prod"], "one of the arguments --tag --version is required"),
+        (["prod", "--tag", "1", "--version", "1"], "not allowed with argument"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused_with_a_sentence_and_changes_nothing(
+    copied: Path, arguments: list[str], said: str
+) -> None:
+    before = shutil.copytree(copied, copied.parent / "before")
+    done = promote(copied, *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert changes(before, copied) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["global: {image: {tag: 0.1.0}}\n", "global:\n  image: {}\n", "a:\n  tag: 1\nglobal: {}\n"]
+)
+def test_a_file_of_another_form_is_left_to_a_person(copied: Path, text: str) -> None:
+    path = copied / "prod" / "image.yaml"
+    path.write_text(text)
+    done = promote(copied, "prod", "--tag", "0.1.1")
+    assert done.returncode != 0
+    assert "change it by hand" in done.stderr
+    assert path.read_text() == text
