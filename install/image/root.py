@@ -16,6 +16,8 @@ from pathlib import Path
 
 DPKG = Path("var/lib/dpkg")
 INSTALLATION_ONLY = {"debconf", "debconf-2.0", "dpkg", "perl-base", "tar", "install-info", "init-system-helpers"}
+OBSOLETE = {"libnsl2", "libtirpc3"}
+"""For Python's module `nis` alone, with Kerberos behind it."""
 NOT_RUN = re.compile(r"/usr/share/(man|locale|info|lintian|bash-completion|applications|pixmaps|menu|gcc|gdb)(/|$)")
 DOCUMENTATION = "/usr/share/doc/"
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -58,7 +60,9 @@ def closure(packages: dict[str, dict[str, str]], wanted: list[str]) -> list[str]
         for dependency in re.split(r", *", f"{fields.get('Pre-Depends', '')}, {fields.get('Depends', '')}"):
             alternatives = [re.split(r"[ :(]", choice.strip())[0] for choice in dependency.split("|")]
             known = [providers.get(choice, choice) for choice in alternatives if choice]
-            todo += [choice for choice in known if choice in packages and choice not in INSTALLATION_ONLY][:1]
+            todo += [choice for choice in known if choice in packages and choice not in INSTALLATION_ONLY | OBSOLETE][
+                :1
+            ]
     return sorted(found)
 
 
