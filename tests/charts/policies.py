@@ -150,14 +150,11 @@ def names_are_of_the_release(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def hooks_leave_nothing(objects: Sequence[Object]) -> Iterator[str]:
-    """helm doesn't remove what hooks have made when a release is uninstalled."""
+    """helm doesn't remove what hooks have made, when a release is uninstalled; a Job that failed may stay a while."""
     for item in objects:
-        policy = (item["metadata"].get("annotations") or {}).get("helm.sh/hook-delete-policy", "")
-        if (
-            hook(item)
-            and item["kind"] in ("Pod", "Job")
-            and not {"hook-succeeded", "hook-failed"} <= set(policy.split(","))
-        ):
+        policy = (item["metadata"].get("annotations") or {}).get("helm.sh/hook-delete-policy", "").split(",")
+        ends = "hook-failed" in policy or "ttlSecondsAfterFinished" in item.get("spec", {})
+        if hook(item) and not ("hook-succeeded" in policy and ends):
             yield f"{_name(item)}: it stays when its hook is over"
 
 
