@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from ingestion.dead_letters import DeadLetters, queue_url
 from ingestion.delivery import TRANSIENT, GaveUp, chunks, deliver, pauses
 from ingestion.messages import BadMessage, checked_event, message_of, parse_message
 from ingestion.records import RECORD_BYTES, NewRecord, put_records
 from ingestion.seen import Seen
+from ingestion.waiting import wait_for_resources
 from loopcast import aws
 from loopcast.event import Rejected
 from loopcast.feed import Feed
@@ -31,11 +33,14 @@ PASS_BYTES = 1024 * 1024
 PATIENCE = 600.0
 """Seconds of tries for a pass; then its messages are left to come again. An outage is sat out with messages in hand:
 one that comes too often is moved to the dead-letter queue."""
+DEPTH_INTERVAL = 15.0
+"""Seconds between two looks at how many messages wait."""
 
 RECEIVED = Counter("loopcast_deduplicator_received_events", "Events in messages")
 DELIVERED = Counter("loopcast_deduplicator_delivered_events", "Events that Kinesis has accepted")
 REPEATS = Counter("loopcast_deduplicator_repeats", "Events that were seen before")
 REJECTED = Counter("loopcast_deduplicator_rejected", "What went to the dead-letter queue", ["reason"])
+QUEUED = Gauge("loopcast_deduplicator_queue_messages", "Messages that wait in the queue, the same for all replicas")
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +176,29 @@ def ready_event(feed: Feed, document: object) -> Ready:
     return Ready(event.time, NewRecord(event.id, data))
 
 
+def watch_depth(part: Part) -> None:
+    """Keeps the gauge of waiting messages, which replicas are scaled by, until a stop is asked for."""
+    while not part.stop.requested:
+        try:
+            QUEUED.set(queue_depth(part.names.queue))
+        except TRANSIENT as error:
+            QUEUED.set(math.nan)
+            log.warning("the queue's depth can't be read", extra={"error": str(error)})
+        part.stop.wait(DEPTH_INTERVAL)
+
+
+def queue_depth(queue: str) -> int:
+    """How many messages wait to be received. Raises AWS errors."""
+    name = "ApproximateNumberOfMessages"
+    answer = aws.client("sqs").get_queue_attributes(QueueUrl=queue_url(queue), AttributeNames=[name])
+    return int(answer["Attributes"][name])
+
+
 def work(part: Part, settings: argparse.Namespace) -> None:
     """Runs the threads until a stop is asked for; one that breaks stops the program."""
+    if not wait_for_resources(part):
+        return
+    threading.Thread(target=watch_depth, args=(part,), name="depth", daemon=True).start()
     with ThreadPoolExecutor(2 * settings.threads, "dynamodb") as calls, ThreadPoolExecutor(settings.threads) as threads:
         remember = part.clock.wall(part.feed.window.deduplication)
         seen = Seen(part.names.seen_table, remember, part.clock.now, calls)

@@ -16,6 +16,7 @@ from ingestion.dead_letters import DeadLetters
 from ingestion.delivery import Pause, until_done
 from ingestion.online import put, stored_minute
 from ingestion.stream import Consumer, Record, add_lease_flag
+from ingestion.waiting import wait_for_resources
 from loopcast.minute import BadMinute, Minute, parse_minute
 from loopcast.service import Part, run
 
@@ -88,6 +89,8 @@ def newest_revisions(minutes: Iterable[Minute]) -> list[Minute]:
 
 
 def work(part: Part, settings: argparse.Namespace) -> None:
+    if not wait_for_resources(part):
+        return
     with ThreadPoolExecutor(WRITES, "writes") as pool:
         Consumer(part, part.names.minutes_stream, lambda: FeatureWriter(part, pool), settings.lease_seconds).run()
 

@@ -16,6 +16,7 @@ from ingestion.delivery import TRANSIENT, GaveUp, until_done
 from ingestion.listing import Fresh, Listing, Recent, Refusal, read_listing
 from ingestion.pace import Pace, pace_of
 from ingestion.source import Source, SourceFault
+from ingestion.waiting import wait_for_resources
 from loopcast import aws
 from loopcast.service import Part, run
 
@@ -169,6 +170,8 @@ class BytesSent:
 
 
 def work(part: Part, settings: argparse.Namespace) -> None:
+    if not wait_for_resources(part):
+        return
     url = settings.source_url or part.feed.source.url
     sent = BytesSent(part)
     reports = threading.Thread(target=sent.report_regularly, name="metric", daemon=True)

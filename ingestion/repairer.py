@@ -20,6 +20,7 @@ from ingestion.late import BadLate, LateEvent, parse_late
 from ingestion.online import Stored, stored_minute
 from ingestion.records import NewRecord, put_records
 from ingestion.stream import Consumer, Record, add_lease_flag
+from ingestion.waiting import wait_for_resources
 from loopcast.feed import Feed
 from loopcast.minute import Minute
 from loopcast.service import Part, run
@@ -150,6 +151,9 @@ def first_count(feed: Feed, stored: Stored | None) -> int:
 
 
 def work(part: Part, settings: argparse.Namespace) -> None:
+    if not wait_for_resources(part):
+        return
+
     def repairer() -> Repairer:
         return Repairer(part, Archive(part.feed, part.names), settings.patience)
 

@@ -162,21 +162,32 @@ class Program:
 
 
 @pytest.fixture
-def world(aws: Service, tmp_path: Path) -> Iterator[World]:
+def bare(aws: Service, tmp_path: Path) -> Iterator[World]:
+    """A feed that has no resources as yet."""
     feed_path = tmp_path / "feed.yaml"
     name = f"feed-{os.getpid()}-{next(_numbers)}"
     text = (ROOT / "feeds" / "bitcoin-fees.yaml").read_text()
     feed_path.write_text(text.replace("name: bitcoin-fees", f"name: {name}"))
     world = World(feed_path, tmp_path, {**aws.env, "LOOPCAST_FEED": str(feed_path)})
-    _create_resources(world.names)
     yield world
     for program in world.programs:
         kill(program.process)
 
 
 @pytest.fixture
+def world(bare: World) -> World:
+    create_resources(bare.names)
+    return bare
+
+
+@pytest.fixture
 def features(world: World, sagemaker: Service) -> World:
     """`world` with its feature group."""
+    create_feature_group(world, sagemaker)
+    return world
+
+
+def create_feature_group(world: World, sagemaker: Service) -> None:
     world.env.update({name: value for name, value in sagemaker.env.items() if name.startswith("AWS_")})
     client = aws_clients.client("sagemaker")
     client.create_feature_group(
@@ -189,7 +200,6 @@ def features(world: World, sagemaker: Service) -> World:
     )
     group = {"FeatureGroupName": world.names.feature_group}
     until(lambda: client.describe_feature_group(**group)["FeatureGroupStatus"] == "Created")
-    return world
 
 
 def until(condition: Callable[[], T], seconds: float = 30) -> T:
@@ -201,7 +211,7 @@ def until(condition: Callable[[], T], seconds: float = 30) -> T:
     return found
 
 
-def _create_resources(names: Names) -> None:
+def create_resources(names: Names) -> None:
     client = aws_clients.client
     client("s3").create_bucket(Bucket=names.bucket)
     for queue in (names.queue, names.dead_letter_queue):
