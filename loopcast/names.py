@@ -56,6 +56,10 @@ class Names:
         """The ECR repository of one of our images: an algorithm, for example `boosted`, or `pipelines`."""
         return f"{self.prefix}/loopcast-{image}"
 
+    def cancelled_key(self, run_id: str) -> str:
+        """The key in the bucket of what marks a run as cancelled, for its program to see when it is ended."""
+        return f"{self.runs_prefix}{run_id}/cancelled"
+
     @property
     def tuning_prefix(self) -> str:
         """What the names of tuning jobs begin with, which have 32 characters at most: the prefix, or its beginning."""

@@ -176,6 +176,7 @@ def _document(run: Run) -> dict[str, Any]:
         "message": run.message,
         "arguments": dict(run.arguments),
         "tags": dict(run.tags),
+        "policy": run.policy,
     }
 
 

@@ -25,7 +25,10 @@ from loopcast.service import Part
 from operators import metrics
 from operators.claims import ClaimTable
 from operators.engine import Engine, Outcome
+from operators.launchers.base import Launcher
+from operators.launchers.jobs import JobLauncher, owner_of
 from operators.launchers.kfp import KfpLauncher
+from operators.launchers.manifest import TemplateError, read_template
 from operators.observe import AwsObserver
 from operators.policies import (
     GROUP,
@@ -212,12 +215,33 @@ def registry(shell: Shell) -> kopf.OperatorRegistry:
 def work(part: Part, settings: argparse.Namespace) -> None:
     """Follows the policies of a namespace until the part is told to stop."""
     configure_client()
-    feed = Path(settings.feed).read_text(encoding="utf-8")
-    launcher = KfpLauncher(settings.kfp_url, feed, part.names.prefix, part.clock, settings.kfp_namespace)
+    launcher = _jobs(part, settings) if settings.runs == "jobs" else _kfp(part, settings)
     owner = f"{os.environ.get('HOSTNAME') or os.uname().nodename}-{os.getpid()}"
     claims = ClaimTable(part.names.launches_table, owner, part.clock.now)
     shell = Shell(part, Engine(claims, launcher, AwsObserver(part.names, part.clock)), settings.poll_interval)
     kopf.run(registry=registry(shell), standalone=True, namespaces=[settings.namespace], stop_flag=part.stop.flag)
+
+
+def _kfp(part: Part, settings: argparse.Namespace) -> Launcher:
+    feed = Path(settings.feed).read_text(encoding="utf-8")
+    return KfpLauncher(
+        settings.kfp_url,
+        feed,
+        part.names.prefix,
+        part.clock,
+        settings.kfp_namespace,
+        service_account=settings.kfp_service_account,
+    )
+
+
+def _jobs(part: Part, settings: argparse.Namespace) -> Launcher:
+    """Exits with a sentence when the template can't be used, rather than at the first launch."""
+    try:
+        read_template(settings.job_template)
+    except TemplateError as error:
+        raise SystemExit(f"loopcast: {error}") from error
+    owner = owner_of(settings.job_owner, settings.namespace) if settings.job_owner else None
+    return JobLauncher(settings.job_template, settings.namespace, part.names, owner)
 
 
 def configure_client() -> None:

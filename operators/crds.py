@@ -1,4 +1,4 @@
-"""The custom resource definitions, made from the models: `python -m operators.crds` writes them."""
+"""The custom resource definitions, made from the models: written as a file, put into a cluster and taken out again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from operators.durations import format_duration
 from operators.policies import GROUP, KINDS, VERSION, Kind
 
 OUTPUT = Path("manifests/operator/crds.yaml")
-_HEAD = "# Made by `python -m operators.crds` from the models in operators/: change those.\n"
+_HEAD = "# Made by `python -m operators.crds write` from the models in operators/: change those.\n"
 _DROPPED = {"title", "$defs", "additionalProperties", "exclusiveMinimum", "exclusiveMaximum"}
+_WIDE = (
+    ("Run", "string", ".status.lastRun.id"),
+    ("Run said", "string", ".status.lastRun.message"),
+    ("Message", "string", ".status.message"),
+)
+"""The columns of `kubectl get -o wide`."""
 _CONDITION = {
     "type": "object",
     "required": ["type", "status", "reason", "message", "lastTransitionTime"],
@@ -67,7 +73,10 @@ def crd(kind: Kind) -> dict[str, Any]:
             }
         },
         "subresources": {"status": {}},
-        "additionalPrinterColumns": [{"name": name, "type": of, "jsonPath": path} for name, of, path in columns],
+        "additionalPrinterColumns": [
+            *({"name": name, "type": of, "jsonPath": path} for name, of, path in columns),
+            *({"name": name, "type": of, "jsonPath": path, "priority": 1} for name, of, path in _WIDE),
+        ],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -128,13 +137,33 @@ def text() -> str:
     return _HEAD + yaml.safe_dump_all([crd(kind) for kind in KINDS.values()], sort_keys=False, width=120)
 
 
-def main() -> None:
+def write(settings: argparse.Namespace) -> str:
+    settings.output.parent.mkdir(parents=True, exist_ok=True)
+    settings.output.write_text(text(), encoding="utf-8")
+    return str(settings.output)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m operators.crds", description=__doc__)
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="file (default: %(default)s)")
-    output = parser.parse_args().output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text(), encoding="utf-8")
-    print(output)
+    commands = parser.add_subparsers(dest="command", required=True)
+    written = commands.add_parser("write", help="write them to a file", description="Writes them to a file.")
+    written.add_argument("--output", type=Path, default=OUTPUT, help="file (default: %(default)s)")
+    about = "put them into the cluster, or bring them up to date, and wait until they are served"
+    commands.add_parser("apply", help=about, description=f"{about.capitalize()}.")
+    about = "take them out of the cluster, and the policies of a namespace, unless another namespace has some"
+    deleted = commands.add_parser("delete", help=about, description=f"{about.capitalize()}.")
+    deleted.add_argument("--namespace", default="default", help="whose policies go as well (default: %(default)s)")
+    return parser
+
+
+def main() -> None:
+    settings = _parser().parse_args()
+    if settings.command == "write":
+        print(write(settings))
+        return
+    from operators import installation  # the API's client is not needed to write a file
+
+    print(installation.apply() if settings.command == "apply" else installation.delete(settings.namespace))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Engine:
         runs = self._refreshed(key, now)
         observed = self.observer.retraining(spec, now, runs, self._digest(spec.pipeline.name))
         decision, after = retraining.decide(spec, status, replace(observed, request=request))
-        done, run = self._carry_out(key, decision, now, runs)
+        done, run = self._carry_out(key, name, decision, now, runs)
         if run is None and decision.launch:  # whoever was faster may have met another wish
             after = after.model_copy(update={"handled_request": status.handled_request})
         return Outcome(done, after.model_copy(update=_shown(done, run, runs)), now, run)
@@ -77,7 +77,7 @@ class Engine:
         runs = self._refreshed(key, now)
         observed = self.observer.release(spec, now, runs)
         decision, after = release.decide(spec, status, observed)
-        done, run = self._carry_out(key, decision, now, runs)
+        done, run = self._carry_out(key, name, decision, now, runs)
         self._monitor(spec, observed)
         return Outcome(done, after.model_copy(update=_shown(done, run, runs)), now, run)
 
@@ -103,13 +103,15 @@ class Engine:
             log.warning("a run can't be looked at", extra={"run_id": run.id, "error": str(error)})
             return run
         if not progress.state.over:
-            return run
+            return replace(run, message=progress.message)
         ended = replace(run, state=progress.state, finished_at=now, message=progress.message)
         self.claims.record(key, ended)
         log.info("run ended", extra={"run_id": run.id, "state": ended.state.value, "said": ended.message})
         return ended
 
-    def _carry_out(self, key: str, decision: Decision, now: datetime, runs: list[Run]) -> tuple[Decision, Run | None]:
+    def _carry_out(
+        self, key: str, policy: str, decision: Decision, now: datetime, runs: list[Run]
+    ) -> tuple[Decision, Run | None]:
         for run in decision.cancel:
             self._cancel(key, run, now)
         if decision.resume:
@@ -117,7 +119,7 @@ class Engine:
         if decision.launch is None:
             return decision, None
         sequence = runs[-1].sequence + 1 if runs else 1
-        claimed = self.claims.claim(key, _run(sequence, decision.launch, now))
+        claimed = self.claims.claim(key, _run(sequence, policy, decision.launch, now))
         if claimed is None:
             message = f"{decision.launch.message} Another replica has claimed a launch just now."
             return Decision("ClaimedElsewhere", message), None
@@ -186,9 +188,10 @@ def _monitor_name(spec: ReleaseSpec, stage: str) -> str:
     return f"{spec.feed}-monitor-{stage}"
 
 
-def _run(sequence: int, launch: Launch, now: datetime) -> Run:
+def _run(sequence: int, policy: str, launch: Launch, now: datetime) -> Run:
     return Run(
         sequence=sequence,
+        policy=policy,
         pipeline=launch.pipeline,
         trigger=launch.trigger,
         launched_at=now,

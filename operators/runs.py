@@ -35,8 +35,8 @@ class RunState(StrEnum):
 class Run:
     """Launch number `sequence` (from 1) of a policy. Moments are event time.
 
-    `reason` says why it was launched, `message` how it ended badly, `handle` is what it is known by where it runs and
-    `attempts` how often that place could not be reached.
+    `reason` says why it was launched by `policy`, `message` what keeps it from running, what it came to or how it ended
+    badly, `handle` is what it is known by where it runs and `attempts` how often that place could not be reached.
     `request` is the manual request that was the newest handled one when this was launched, `digest` that of the
     compiled pipeline; `tags` are what a policy wants to know again, for example the version that was deployed.
     `free` says that nobody else is about to carry a claimed launch out.
@@ -57,6 +57,7 @@ class Run:
     message: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    policy: str = ""
     free: bool = True
 
     @property

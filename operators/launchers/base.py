@@ -20,7 +20,7 @@ class LauncherUnreachable(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run is, and what it said when it ended badly."""
+    """How a run is; what keeps it from running, what it came to, or why it ended badly."""
 
     state: RunState
     message: str = ""

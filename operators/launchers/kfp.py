@@ -50,7 +50,8 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
 @dataclass(frozen=True)
 class KfpLauncher:
     """Pipelines named `<prefix>-<pipeline>` at the API server `host`, as runs of `experiment`, on the feed whose file's
-    text is `feed`. `token` is a file with a bearer token, read anew for each call, if it exists."""
+    text is `feed`. The pods of runs have `service_account`, KFP's own where it is ''. `token` is a file with a bearer
+    token, read anew for each call, if it exists."""
 
     host: str
     feed: str
@@ -58,6 +59,7 @@ class KfpLauncher:
     clock: Clock
     namespace: str = ""
     prefix: str = "loopcast"
+    service_account: str = ""
     token: Path = Path("/var/run/secrets/kubeflow/pipelines/token")
     _known: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -71,6 +73,7 @@ class KfpLauncher:
             experiment_id=self._experiment,
             pipeline_version_reference=_reference(pipeline, version.pipeline_version_id),
             runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=parameters),
+            service_account=self.service_account or None,
         )
         return str(self._call(lambda: self._found(run.id) or self._runs.run_service_create_run(wanted).run_id))
 
@@ -115,13 +118,14 @@ class KfpLauncher:
 
     def _recurring_run(self, recurring: Recurring, pipeline: str, parameters: Mapping[str, Any]) -> Any:
         seconds = max(1, round(self.clock.wall(recurring.interval.total_seconds())))
-        content = json.dumps([pipeline, seconds, parameters], sort_keys=True, default=str)
+        content = json.dumps([pipeline, seconds, parameters, self.service_account], sort_keys=True, default=str)
         return kfp_server_api.V2beta1RecurringRun(
             display_name=recurring.name,
             description=f"Kept by Loopcast's operator ({sha256(content.encode()).hexdigest()[:10]}).",
             experiment_id=self._experiment,
             pipeline_version_reference=_reference(pipeline),  # without a version: KFP takes the newest each time
             runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(parameters)),
+            service_account=self.service_account or None,
             max_concurrency="1",
             no_catchup=True,
             mode="ENABLE",
@@ -250,7 +254,13 @@ def _named(name: str) -> str:
 
 
 def _description(run: Run) -> str:
-    known = {"trigger": run.trigger, "claim": run.id, "at": run.launched_at.isoformat(), **run.tags}
+    known = {
+        "policy": run.policy,
+        "trigger": run.trigger,
+        "claim": run.id,
+        "at": run.launched_at.isoformat(),
+        **run.tags,
+    }
     labels = "\n".join(f"loopcast.io/{key}: {value}" for key, value in known.items() if value)
     return f"{run.reason}\n\n{labels}"
 

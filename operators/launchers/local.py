@@ -18,12 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 import psutil
 
+from operators.launchers import program, schedule
 from operators.launchers.base import LaunchFailed, Progress, Recurring
+from operators.launchers.schedule import Latest, Step
 from operators.models import iso
 from operators.runs import Run, RunState
 
@@ -34,8 +35,6 @@ STOP_SECONDS = 6.0
 """How long a cancelled run has to stop its jobs before it is killed."""
 KEPT = 20
 """How many folders of a recurring pipeline's runs are kept."""
-LONGEST_RECURRING = 3600.0
-"""Seconds on the wall after which a recurring pipeline's run is ended: the next ones would never run."""
 _CANCELLED = 130
 _WAIT = 'trap : TERM; "$@"; code=$?; echo $code > "$0.part" && mv "$0.part" "$0"'
 """Leaves the program's exit code in a file, whoever waits for it by then."""
@@ -48,7 +47,7 @@ class LocalLauncher:
 
     feed: Path
     folder: Path
-    compiled: Path = Path("manifests/pipelines/ir")
+    compiled: Path = program.COMPILED
     command: Sequence[str] = (sys.executable, "-m", "pipelines.run")
 
     def launch(self, run: Run) -> str:
@@ -70,23 +69,19 @@ class LocalLauncher:
         return [folder.name for folder in running]
 
     def digest(self, pipeline: str) -> str:
-        with suppress(OSError):
-            return sha256((self.compiled / f"{pipeline}.yaml").read_bytes()).hexdigest()[:10]
-        return ""
+        return program.digest(self.compiled, pipeline)
 
     def ensure_recurring(self, recurring: Recurring, now: datetime) -> bool:
         """Starts a run when one is due: at once, then each interval, one at a time; those that were missed are not made
         up for."""
-        known = self._recurring(recurring.name)
-        if known and not self._progress(self._folder(known["run"])).state.over:
-            if time.time() - float(known["wall"]) > LONGEST_RECURRING:
-                self._stop([self._folder(known["run"])])
+        known, wall = self._recurring(recurring.name), time.time()
+        step = schedule.next_step(self._latest(known) if known else None, recurring.interval, now, wall)
+        if known and step is Step.END:
+            self._stop([self._folder(known["run"])])
+        if step is not Step.START:
             return False
-        began = datetime.fromisoformat(known["began"]) if known else None
-        if began is not None and began <= now < began + recurring.interval:
-            return False
-        run = _recurring_id(recurring.name, now)
-        _write(self._schedule(recurring.name), {"run": run, "began": iso(now), "wall": str(time.time())})
+        run = schedule.run_id(recurring.name, now)
+        _write(self._schedule(recurring.name), {"run": run, "began": iso(now), "wall": str(wall)})
         with suppress(LaunchFailed):  # the next one may do better
             self._start(run, recurring.pipeline, recurring.arguments)
         self._forget_old(recurring.name)
@@ -101,8 +96,8 @@ class LocalLauncher:
     def _start(self, run_id: str, pipeline: str, arguments: Mapping[str, str]) -> None:
         folder = self._folder(run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        head = [*self.command, pipeline, "--feed", str(self.feed), "--run-id", run_id, "--output", str(folder)]
-        command = ["sh", "-c", _WAIT, str(folder / "exit"), *head, *_flags(arguments)]
+        call = program.arguments(pipeline, self.feed, run_id, folder, arguments)
+        command = ["sh", "-c", _WAIT, str(folder / "exit"), *self.command, *call]
         try:
             with (folder / "output.log").open("ab") as output:
                 process = subprocess.Popen(
@@ -141,7 +136,7 @@ class LocalLauncher:
             _wait(folder)
 
     def _forget_old(self, name: str) -> None:
-        for folder in sorted(self._folders(f"{_short(name)}-*"))[:-KEPT]:
+        for folder in sorted(self._folders(f"{schedule.short_name(name)}-*"))[:-KEPT]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, run_id: str) -> Path:
@@ -153,23 +148,14 @@ class LocalLauncher:
     def _schedule(self, name: str) -> Path:
         return self.folder / "recurring" / f"{name}.json"
 
+    def _latest(self, known: Mapping[str, str]) -> Latest:
+        over = self._progress(self._folder(known["run"])).state.over
+        return Latest(datetime.fromisoformat(known["began"]), float(known["wall"]), over)
+
     def _recurring(self, name: str) -> dict[str, str] | None:
         with suppress(OSError, ValueError):
             return dict(json.loads(self._schedule(name).read_text()))
         return None
-
-
-def _flags(arguments: Mapping[str, str]) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
-
-
-def _short(name: str) -> str:
-    """At most 27 characters, so that a run's id has 40."""
-    return name if len(name) <= 27 else f"{name[:20].rstrip('-')}-{sha256(name.encode()).hexdigest()[:6]}"
-
-
-def _recurring_id(name: str, now: datetime) -> str:
-    return f"{_short(name)}-{now:%y%m%d%H%M%S}"
 
 
 def _write(path: Path, document: Mapping[str, object]) -> None:
@@ -231,6 +217,5 @@ def _wait(folder: Path) -> None:
 
 def _last_line(path: Path) -> str:
     with suppress(OSError):
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("loopcast: ")[:1000] if lines else ""
+        return program.last_line(path.read_text(encoding="utf-8", errors="replace"))
     return ""

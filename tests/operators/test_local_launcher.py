@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -18,8 +17,8 @@ import pytest
 from operators.launchers.base import Recurring
 from operators.launchers.local import KEPT, LocalLauncher
 from operators.runs import Run, RunState
+from tests.operators.launchers import NOON, Contract, over, run, until
 
-NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
 pipeline, *flags = sys.argv[1:]
@@ -51,30 +50,35 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalL
     made.cancel_all()
 
 
+@dataclass
+class Processes:
+    launcher: LocalLauncher
+
+    def starts(self) -> int:
+        return len(starts(self.launcher))
+
+    def another(self) -> LocalLauncher:
+        return replace(self.launcher)
+
+
+class TestLocal(Contract):
+    @pytest.fixture
+    def place(self, launcher: LocalLauncher) -> Processes:
+        return Processes(launcher)
+
+    def settle(self, place: Processes) -> None:
+        folders = place.launcher._folders()
+        until(lambda: all(place.launcher.progress(run("monitor", folder.name)).state.over for folder in folders))
+
+
 def starts(launcher: LocalLauncher) -> list[tuple[int, str, list[str]]]:
     return [tuple(json.loads(line)) for line in (launcher.folder / "starts").read_text().splitlines()]
-
-
-def run(pipeline: str, name: str = "fees-retrain-1", **arguments: str) -> Run:
-    return Run(1, pipeline, "AlarmStanding", NOON, id=name, arguments=arguments)
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def over(launcher: LocalLauncher, launched: Run) -> RunState:
-    until(lambda: launcher.progress(launched).state.over)
-    return launcher.progress(launched).state
 
 
 def test_a_run_gets_its_feed_its_name_and_its_arguments(launcher: LocalLauncher) -> None:
     launched = run("build", lookback_days="7", poll_interval="0.2")
     launcher.launch(launched)
-    assert over(launcher, launched) is RunState.SUCCEEDED
+    assert over(Processes(launcher), launched) is RunState.SUCCEEDED
     [(_, pipeline, flags)] = starts(launcher)
     output = launcher.folder / "runs" / "fees-retrain-1"
     assert pipeline == "build"
@@ -82,15 +86,6 @@ def test_a_run_gets_its_feed_its_name_and_its_arguments(launcher: LocalLauncher)
         *("--feed", str(launcher.feed), "--run-id", "fees-retrain-1", "--output", str(output)),
         *("--lookback-days=7", "--poll-interval=0.2"),
     ]
-
-
-def test_a_launch_that_is_repeated_starts_nothing(launcher: LocalLauncher) -> None:
-    launched = run("endless")
-    for _ in range(3):
-        launcher.launch(launched)
-    until(lambda: bool(starts(launcher)))
-    launcher.launch(launched)
-    assert len(starts(launcher)) == 1
 
 
 def test_a_run_whose_operator_was_killed_before_it_wrote_the_start_down_is_adopted(launcher: LocalLauncher) -> None:
@@ -117,20 +112,12 @@ def test_an_operator_with_another_folder_finds_the_run_and_can_end_it(launcher: 
     assert launcher.progress(launched).state is RunState.CANCELED
 
 
-def test_a_failed_run_says_why(launcher: LocalLauncher) -> None:
-    launched = run("broken")
-    launcher.launch(launched)
-    assert over(launcher, launched) is RunState.FAILED
-    assert launcher.progress(launched).message == "The step train failed: it is broken."
-
-
-def test_a_run_nobody_knows_and_one_whose_process_was_killed_have_failed(launcher: LocalLauncher) -> None:
-    assert launcher.progress(run("build", "never-seen")).state is RunState.FAILED
+def test_a_run_whose_process_was_killed_has_failed(launcher: LocalLauncher) -> None:
     launched = run("endless")
     launcher.launch(launched)
     known = json.loads((launcher.folder / "runs" / launched.id / "process.json").read_text())
     os.killpg(known["pid"], signal.SIGKILL)
-    assert over(launcher, launched) is RunState.FAILED
+    assert over(Processes(launcher), launched) is RunState.FAILED
 
 
 def test_an_operator_that_is_started_again_finds_its_runs_and_can_end_them_with_all_they_started(
@@ -153,26 +140,6 @@ def _family(launcher: LocalLauncher, launched: Run) -> list[psutil.Process]:
     known = json.loads((launcher.folder / "runs" / launched.id / "process.json").read_text())
     first = psutil.Process(known["pid"])
     return [first, *first.children(recursive=True)]
-
-
-def test_a_recurring_pipeline_runs_at_once_and_then_by_event_time(launcher: LocalLauncher) -> None:
-    hourly = Recurring("fees-monitor-staging", "monitor", timedelta(hours=1), {"stage": "staging"})
-
-    def look(minutes: int) -> bool:
-        until(lambda: all(launcher.progress(run("monitor", folder.name)).state.over for folder in launcher._folders()))
-        return launcher.ensure_recurring(hourly, NOON + timedelta(minutes=minutes))
-
-    assert [look(minutes) for minutes in (0, 1, 59, 60, 61, 500, 501)] == [True, False, False, True, False, True, False]
-    until(lambda: len(starts(launcher)) == 3)
-    assert launcher.remove_recurring(hourly.name)
-    assert not launcher.remove_recurring(hourly.name)
-
-
-def test_a_recurring_pipeline_never_runs_twice_at_once(launcher: LocalLauncher) -> None:
-    hourly = Recurring("fees-monitor-staging", "endless", timedelta(hours=1))
-    assert launcher.ensure_recurring(hourly, NOON)
-    assert not launcher.ensure_recurring(hourly, NOON + timedelta(hours=5))
-    assert not replace(launcher).ensure_recurring(hourly, NOON + timedelta(hours=5))
 
 
 def test_old_folders_of_a_recurring_pipeline_go(launcher: LocalLauncher) -> None:

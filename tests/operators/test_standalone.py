@@ -215,9 +215,9 @@ def test_the_sample_policies_and_the_committed_definitions_are_the_models_own(tm
     from operators.crds import OUTPUT, text
     from operators.policies import load_policies
 
-    assert (CHECKOUT / OUTPUT).read_text() == text(), "run python -m operators.crds"
+    assert (CHECKOUT / OUTPUT).read_text() == text(), "run python -m operators.crds write"
     kinds = [policy.kind.name for policy in load_policies([CHECKOUT / "manifests" / "policies"])]
     assert kinds == ["RetrainingPolicy", "ReleasePolicy"]
-    command = [sys.executable, "-m", "operators.crds", "--output", str(tmp_path / "crds.yaml")]
+    command = [sys.executable, "-m", "operators.crds", "write", "--output", str(tmp_path / "crds.yaml")]
     subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
     assert (tmp_path / "crds.yaml").read_text() == text()
