@@ -1,22 +1,29 @@
-"""Assembles what `flink run` needs, in a folder of ours: jars, plugins and configuration.
+"""Assembles what Flink needs to start, in a folder of ours: jars, plugins and configuration.
 
 PyFlink brings Flink itself; nothing is written into it. The further jars are what `flink/pom.xml` copies.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 JARS = Path(__file__).parent / "target"
+_REPORTER = "metrics-prometheus"
 _HEAP = "512m"
 # The slow compiler is kept for what runs for long: it took half of the work of a start.
-_COMPILER = {"InvocationThreshold": 100_000, "MinInvocationThreshold": 20_000, "CompileThreshold": 300_000}
+COMPILER = (
+    "-XX:Tier4InvocationThreshold=100000",
+    "-XX:Tier4MinInvocationThreshold=20000",
+    "-XX:Tier4CompileThreshold=300000",
+)
 _LOGGING = """rootLogger.level = INFO
 rootLogger.appenderRef.file.ref = file
 appender.file.name = file
@@ -57,21 +64,50 @@ def assemble(folder: Path, setup: Setup) -> dict[str, str]:
     Raises `Missing`.
     """
     pyflink = distribution(setup.python)
+    # The reporter is a plugin, but local execution finds it on the class path only.
+    lay_out(folder, pyflink, pyflink.glob(f"plugins/{_REPORTER}/*.jar"))
+    configure(folder, pyflink, configuration(setup, folder))
+    (folder / "conf" / "log4j-cli.properties").write_text(_LOGGING)
+    return environment(folder, pyflink) | {"JVM_ARGS": _jvm_options(folder)}
+
+
+def main() -> None:
+    """Lays out a whole home, for Flink's own scripts as the Flink operator starts them."""
+    parser = argparse.ArgumentParser(prog="python -m flink.home", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="for example /opt/flink")
+    folder, pyflink = parser.parse_args().folder, distribution(Path(sys.executable))
+    try:
+        lay_out_cluster(folder, pyflink)
+    except Missing as error:
+        raise SystemExit(f"flink.home: {error}") from None
+    for name in ("bin", "opt"):
+        (folder / name).symlink_to(pyflink / name)
+
+
+def lay_out_cluster(folder: Path, pyflink: Path, further: Iterable[Path] = ()) -> None:
+    """As `lay_out`, for a process of a cluster, which takes the reporter for a plugin. Raises `Missing`."""
+    lay_out(folder, pyflink, further)
+    (folder / "plugins" / _REPORTER).symlink_to(pyflink / "plugins" / _REPORTER)
+
+
+def lay_out(folder: Path, pyflink: Path, further: Iterable[Path] = ()) -> None:
+    """Links the jars of Flink, of the job and `further` ones, and the plugins, in `folder`. Raises `Missing`."""
     if not (JARS / "lib").is_dir():
         raise Missing(f"Flink's jars are not in {JARS}: run make flink/target/ready")
-    for name in ("lib", "plugins", "tmp"):
+    for name in ("lib", "plugins"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    # The reporter is a plugin, but local execution finds it on the class path only.
-    jars = [*pyflink.glob("lib/*.jar"), *JARS.glob("lib/*.jar"), *pyflink.glob("plugins/metrics-prometheus/*.jar")]
-    _link(folder / "lib", jars)
+    _link(folder / "lib", [*pyflink.glob("lib/*.jar"), *JARS.glob("lib/*.jar"), *further])
     _link(folder / "plugins", JARS.glob("plugins/*"))
+
+
+def configure(folder: Path, pyflink: Path, settings: Mapping[str, str]) -> None:
+    """Writes Flink's configuration, and makes its folders for logs and temporary files."""
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
     for name in ("conf", "log", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    settings = configuration(setup, folder) | {"env.java.opts.all": _module_options(pyflink)}
-    lines = [f"{key}: {json.dumps(value)}\n" for key, value in settings.items()]
+    whole = {**settings, "env.java.opts.all": module_options(pyflink)}
+    lines = [f"{key}: {json.dumps(value)}\n" for key, value in whole.items()]
     (folder / "conf" / "config.yaml").write_text("".join(lines))
-    (folder / "conf" / "log4j-cli.properties").write_text(_LOGGING)
-    return _environment(folder, pyflink)
 
 
 def distribution(python: Path) -> Path:
@@ -118,10 +154,8 @@ def configuration(setup: Setup, folder: Path) -> dict[str, str]:
     }
 
 
-def _environment(folder: Path, pyflink: Path) -> dict[str, str]:
-    options = [f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=192m", "-XX:+ExitOnOutOfMemoryError"]
-    options += [f"-Djava.io.tmpdir={folder / 'tmp'}"]
-    options += [f"-XX:Tier4{name}={value}" for name, value in _COMPILER.items()]
+def environment(folder: Path, pyflink: Path) -> dict[str, str]:
+    """Where Flink's own scripts find what was laid out in `folder`."""
     return {
         "FLINK_LIB_DIR": str(folder / "lib"),
         "FLINK_PLUGINS_DIR": str(folder / "plugins"),
@@ -129,17 +163,30 @@ def _environment(folder: Path, pyflink: Path) -> dict[str, str]:
         "FLINK_CONF_DIR": str(folder / "conf"),
         "FLINK_LOG_DIR": str(folder / "log"),
         "FLINK_IDENT_STRING": "loopcast",
-        "JVM_ARGS": " ".join(options),
     }
 
 
-def _module_options(pyflink: Path) -> str:
-    """The JVM options that open to Flink what modules keep closed, as its own configuration has them."""
+def _jvm_options(folder: Path) -> str:
+    options = [f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:MaxMetaspaceSize=192m", "-XX:+ExitOnOutOfMemoryError"]
+    options += [f"-Djava.io.tmpdir={folder / 'tmp'}", *COMPILER]
+    return " ".join(options)
+
+
+def module_options(pyflink: Path) -> str:
+    """The JVM options that open to Flink what modules keep closed, as its own configuration has them.
+
+    Less those of the Java compiler, which is no part of a runtime and is not used here.
+    """
     own = yaml.safe_load((pyflink / "conf" / "config.yaml").read_text())
-    return str(own["env"]["java"]["opts"]["all"])
+    options = str(own["env"]["java"]["opts"]["all"]).split()
+    return " ".join(option for option in options if "jdk.compiler" not in option)
 
 
 def _link(folder: Path, targets: Iterable[Path]) -> None:
     folder.mkdir(parents=True)
     for target in targets:
         (folder / target.name).symlink_to(target.resolve())
+
+
+if __name__ == "__main__":
+    main()

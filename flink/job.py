@@ -1,6 +1,6 @@
 """The client of the job: `flink run -py flink/job.py` runs it in PyFlink's environment, and it stays till the job ends.
 
-Everything but its planning happens in the JVM.
+Everything but its planning happens in the JVM. In a cluster of the job's own it ends once the job is handed over.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def main() -> None:
         arguments.region, os.environ.get("AWS_ENDPOINT_URL_KINESIS") or os.environ.get("AWS_ENDPOINT_URL")
     )
     job = kinesis_job(feed, streams, kinesis, Clock(arguments.speed))
-    plan(job, arguments.max_shards).execute(f"loopcast-{feed.name}")
+    environment, name = plan(job, arguments.max_shards), f"loopcast-{feed.name}"
+    if arguments.detached:
+        environment.execute_async(name)
+    else:
+        environment.execute(name)
 
 
 def plan(job: Job, source_parallelism: int) -> StreamExecutionEnvironment:
@@ -60,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--speed", type=float, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--max-shards", type=int, required=True)
+    parser.add_argument("--detached", action="store_true", help="end once the job is handed over to its cluster")
     for stream in ("events", "minutes", "late"):
         parser.add_argument(f"--{stream}-stream", required=True)
     return parser.parse_args()

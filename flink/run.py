@@ -17,20 +17,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pythonjsonlogger.json import JsonFormatter
-
 from flink.checkpoints import job_id, newest
 from flink.home import Missing, Setup, assemble, distribution
-from loopcast.aws import account, client, region
-from loopcast.clock import clock_from_environment
+from flink.settings import (
+    JOB,
+    ROOT,
+    Refused,
+    add_job_flags,
+    job_arguments,
+    log_as_json,
+    max_shards,
+    require_shards,
+    s3_endpoint,
+    stream,
+)
 from loopcast.feed import Feed, FeedError, load_feed
-from loopcast.names import Names
 
-ROOT = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 8.0
 STEADY_SECONDS = 60.0
 """A JVM that lived so long had started well: its end is not counted against the next start."""
@@ -43,7 +49,7 @@ log = logging.getLogger("flink.run")
 def main() -> None:
     """Runs a feed's Flink job, and starts it again from its newest checkpoint whenever it ends."""
     arguments = _arguments()
-    _log_json()
+    log_as_json(log)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -51,15 +57,10 @@ def main() -> None:
         feed = load_feed(arguments.feed)
         _require_free_port(arguments.rest_port, "--rest-port")
         _require_free_port(arguments.metrics_port, "--metrics-port")
-        arguments.max_shards = arguments.max_shards or feed.stream.max_shards
-        _require_shards(_stream(arguments, feed, "events"), arguments.max_shards)
+        require_shards(stream(arguments, feed, "events"), max_shards(arguments, feed))
         sys.exit(keep_running(lambda: _start(arguments, feed), stop))
     except (FeedError, Missing, Refused) as error:
         raise SystemExit(f"flink.run: {error}") from None
-
-
-class Refused(RuntimeError):
-    """The job can't be started as asked; the message says why and what to do."""
 
 
 def keep_running(start: Callable[[], subprocess.Popen[bytes]], stop: threading.Event) -> int:
@@ -89,10 +90,10 @@ def _start(arguments: argparse.Namespace, feed: Feed) -> subprocess.Popen[bytes]
         checkpoints=arguments.checkpoints,
         checkpoint_seconds=arguments.checkpoint_interval,
         job_id=job_id(feed.name),
-        max_shards=arguments.max_shards,
+        max_shards=max_shards(arguments, feed),
         rest_port=arguments.rest_port,
         metrics_port=arguments.metrics_port,
-        s3_endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
+        s3_endpoint=s3_endpoint(),
     )
     folder = arguments.work_dir.resolve()
     environment = assemble(folder, setup)
@@ -115,19 +116,8 @@ def _command(arguments: argparse.Namespace, feed: Feed, checkpoint: str | None) 
     restore = ["--fromSavepoint", checkpoint, "--claimMode", "claim"] if checkpoint else []
     return [
         *(str(distribution(arguments.flink_python) / "bin" / "flink"), "run", "--target", "local", *restore),
-        *("-py", str(ROOT / "flink" / "job.py")),
-        *("--feed", str(arguments.feed.resolve()), "--speed", f"{clock_from_environment().speed:g}"),
-        *("--region", region(), "--max-shards", str(arguments.max_shards)),
-        *("--events-stream", _stream(arguments, feed, "events")),
-        *("--minutes-stream", _stream(arguments, feed, "minutes")),
-        *("--late-stream", _stream(arguments, feed, "late")),
+        *("-py", str(JOB), *job_arguments(arguments, feed)),
     ]
-
-
-def _stream(arguments: argparse.Namespace, feed: Feed, which: str) -> str:
-    """The stream named by a flag, or the feed's own."""
-    given: str | None = getattr(arguments, f"{which}_stream")
-    return given or str(getattr(Names(feed.name, account()), f"{which}_stream"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -156,41 +146,13 @@ def _require_free_port(port: int, flag: str) -> None:
             raise Refused(f"port {port} is in use: stop what listens there, or choose another {flag}") from None
 
 
-def _require_shards(stream: str, most: int) -> None:
-    """With fewer subtasks than shards a backfill would lose events: watermarks are kept by subtask."""
-    pages = client("kinesis").get_paginator("list_shards").paginate(StreamName=stream)
-    shards = sum(len(page["Shards"]) for page in pages)
-    if shards > most:
-        raise Refused(
-            f"{stream} has {shards} shards, closed ones included: "
-            f"start with --max-shards {shards} or more, or set the feed's stream.max_shards"
-        )
-
-
-def _log_json() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    log.setLevel(logging.INFO)
-
-
 def _arguments() -> argparse.Namespace:
-    environment: Mapping[str, str] = os.environ
-    feed = environment.get("LOOPCAST_FEED", "feeds/bitcoin-fees.yaml")
     parser = argparse.ArgumentParser(prog="python -m flink.run", description=main.__doc__)
-    parser.add_argument("--feed", type=Path, default=Path(feed), help="the feed's file (%(default)s)")
+    add_job_flags(parser)
     parser.add_argument("--checkpoints", required=True, metavar="S3", help="for example s3://bucket/checkpoints/")
-    parser.add_argument("--checkpoint-interval", type=float, default=10.0, metavar="SECONDS", help="%(default)s")
     parser.add_argument("--work-dir", type=Path, required=True, help="logs, configuration and temporary files")
     parser.add_argument("--rest-port", type=int, default=8081, help="Flink's REST API and page (%(default)s)")
     parser.add_argument("--metrics-port", type=int, default=9105, help="Prometheus metrics (%(default)s)")
-    parser.add_argument(
-        "--max-shards",
-        type=int,
-        help="the most shards that the stream of events may have, closed and unread ones included (the feed's)",
-    )
-    for which in ("events", "minutes", "late"):
-        parser.add_argument(f"--{which}-stream", help=f"the stream of {which}, if not the feed's own")
     parser.add_argument(
         "--flink-python",
         type=Path,

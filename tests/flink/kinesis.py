@@ -11,10 +11,10 @@ from loopcast.aws import client
 
 
 class Stream:
-    """A new stream with `shards` shards."""
+    """A new stream with `shards` shards; it has a name of its own unless one is given."""
 
-    def __init__(self, shards: int = 1) -> None:
-        self.name = f"flink-test-{uuid.uuid4().hex[:12]}"
+    def __init__(self, shards: int = 1, name: str = "") -> None:
+        self.name = name or f"flink-test-{uuid.uuid4().hex[:12]}"
         self._kinesis = client("kinesis")
         self._kinesis.create_stream(StreamName=self.name, ShardCount=shards)
         self._kinesis.get_waiter("stream_exists").wait(StreamName=self.name, WaiterConfig={"Delay": 1})

@@ -23,10 +23,10 @@ SECONDS = 150
 class Supervisor:
     """The program over streams of its own; it can be killed and started again."""
 
-    def __init__(self, feed: Path, checkpoints: str, work_dir: Path, shards: int) -> None:
+    def __init__(self, feed: Path, checkpoints: str, work_dir: Path, shards: int, lateness: int) -> None:
         self.events, self.minutes, self.late = Stream(shards), Stream(), Stream()
         self.rest_port, self.metrics_port = free_port(), free_port()
-        self.work_dir = work_dir
+        self.work_dir, self.lateness = work_dir, lateness
         self.command = [
             *(sys.executable, "-m", "flink.run", "--feed", str(feed)),
             *("--checkpoints", checkpoints, "--checkpoint-interval", "1", "--work-dir", str(work_dir)),

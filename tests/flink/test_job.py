@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import random
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from flink.checkpoints import job_id, newest
 from loopcast.aws import client
-from loopcast.feed import load_feed
-from loopcast.minute import iso_minute, parse_minute
 from tests.conftest import Service
 from tests.flink.supervisor import Supervisor
-from tests.flink.truth import MINUTE, Truth, event_in, truth
+from tests.flink.traffic import (
+    POISON,
+    START,
+    all_written,
+    bitcoin_minutes,
+    event,
+    events_of,
+    harbour_minutes,
+    late,
+    put_minutes,
+    truth_of,
+    written,
+)
+from tests.flink.truth import MINUTE, Truth
 
 BITCOIN = Path("feeds/bitcoin-fees.yaml")
 HARBOUR = Path("tests/flink/harbour.yaml")
 CHECKPOINTS = "s3://flink-tests/checkpoints/"
-START = 1_760_000_040_000
-POISON = [b"{nonsense", b"[]", b'{"hash": "no loopcast"}', b'{"loopcast": {"id": "no time", "values": {}}}']
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +38,8 @@ def jobs(aws: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     """The default feed's job on one shard and another feed's on two, begun together on full streams."""
     client("s3").create_bucket(Bucket="flink-tests")
     folder = tmp_path_factory.mktemp("flink")
-    bitcoin = Supervisor(BITCOIN, CHECKPOINTS, folder / "bitcoin", shards=1)
-    harbour = Supervisor(HARBOUR, CHECKPOINTS, folder / "harbour", shards=2)
+    bitcoin = Supervisor(BITCOIN, CHECKPOINTS, folder / "bitcoin", shards=1, lateness=30_000)
+    harbour = Supervisor(HARBOUR, CHECKPOINTS, folder / "harbour", shards=2, lateness=20_000)
     put_minutes(bitcoin, 0, 8, seed=1)
     put_edge_of_lateness(bitcoin)
     put_minutes(harbour, 0, 8, seed=2)
@@ -53,15 +58,7 @@ def test_each_event_is_counted_once_in_its_minute_or_reported_late(jobs: tuple[S
     assert expected.late, "the test has late events"
     assert any(sum(event["fee"] for event in events) > 2**31 for events in expected.minutes.values())
     wait_for(bitcoin, expected)
-    assert written(bitcoin, BITCOIN) == {
-        iso(start): {
-            "transaction_count": len(events),
-            "total_fee": total(events, "fee"),
-            "average_fee": total(events, "fee") / len(events),
-            "average_fee_rate": total(events, "fee") / total(events, "virtual_size"),
-        }
-        for start, events in expected.minutes.items()
-    }
+    assert written(bitcoin, BITCOIN) == bitcoin_minutes(expected)
     assert late(bitcoin, "bitcoin-fees") == expected.late
     assert {"late-by-a-hair", "in-time-by-a-hair"} & set(expected.late) == {"late-by-a-hair"}
 
@@ -113,16 +110,7 @@ def test_nothing_is_missing_or_wrong_after_kills_of_the_supervisor_and_of_the_jv
     put_minutes(harbour, 14, 18, seed=5, repeated=events_of(harbour))
     expected = truth_of(harbour)
     wait_for(harbour, expected)
-    assert written(harbour, HARBOUR) == {
-        iso(start): {
-            "lifts": len(events),
-            "total_order": total(events, "order"),
-            "total_hours": total(events, "hours"),
-            "mean_order": total(events, "order") / len(events),
-            "pace": total(events, "order") / total(events, "hours"),
-        }
-        for start, events in expected.minutes.items()
-    }
+    assert written(harbour, HARBOUR) == harbour_minutes(expected)
     assert late(harbour, "harbour-loads") == expected.late
     assert dropped(harbour) == 0
 
@@ -131,30 +119,6 @@ def test_it_stops_on_sigterm_and_leaves_no_process(jobs: tuple[Supervisor, Super
     for job in jobs:
         assert len(job.children()) == 2, "the JVM and the job's client"
         assert job.stop() == 0
-
-
-def put_minutes(
-    job: Supervisor, first: int, last: int, seed: int, repeated: list[dict[str, Any]] | None = None
-) -> None:
-    """Puts events of the minutes from `first` to `last`, out of order by up to 95 s, and poison among them.
-
-    Some come twice; of `repeated` a few come once more; at last each shard gets one that closes those minutes.
-    """
-    generator = random.Random(seed)
-    times = [generator.randrange(START + first * MINUTE, START + last * MINUTE) for _ in range(70 * (last - first))]
-    times.sort(key=lambda time: time + generator.choice([5_000, 5_000, 15_000, 95_000]) * generator.random())
-    lines: list[tuple[str, bytes]] = []
-    for number, time in enumerate(times):
-        identifier = f"{seed}-{number}"
-        line = event(identifier, time, generator.randrange(2**28))
-        lines += [(identifier, line)] * generator.choice([1, 1, 1, 2])
-    for old in generator.sample(repeated or [], min(40, len(repeated or []))):
-        lines.append((old["id"], json.dumps({"loopcast": old}).encode()))
-    lines += [(f"poison-{index}", poison) for index, poison in enumerate(POISON)]
-    job.events.put(lines)
-    shards = len(job.events.read())
-    end = START + last * MINUTE + 95_000
-    job.events.put_in_every_shard([event(f"{seed}-end-{shard}", end, 1) for shard in range(shards)])
 
 
 def put_edge_of_lateness(job: Supervisor) -> None:
@@ -171,28 +135,10 @@ def put_edge_of_lateness(job: Supervisor) -> None:
         job.events.put([(identifier, event(identifier, time, 1))])
 
 
-def event(identifier: str, time: int, amount: int) -> bytes:
-    """An event that both feeds understand; hours are quarters, so that their sums are the same in any order."""
-    values = {"fee": amount, "virtual_size": amount % 900 + 100, "order": amount, "hours": amount % 40 / 4 + 0.25}
-    return json.dumps({"hash": identifier, "loopcast": {"id": identifier, "time": time, "values": values}}).encode()
-
-
-def truth_of(job: Supervisor) -> Truth:
-    lateness = 30_000 if "bitcoin" in job.work_dir.name else 20_000
-    return truth(job.events.read(), lateness, ["fee"])
-
-
-def events_of(job: Supervisor) -> list[dict[str, Any]]:
-    return [found for records in job.events.read() for record in records if (found := event_in(record, ["fee"]))]
-
-
 def wait_for(job: Supervisor, expected: Truth) -> None:
     job.wait_until(
         f"{len(expected.minutes)} minutes and {len(expected.late)} late events",
-        lambda: (
-            len({minute["minute_start"] for minute in job.minutes.documents()}) >= len(expected.minutes)
-            and len({found["id"] for found in job.late.documents()}) >= len(expected.late)
-        ),
+        lambda: all_written(job, expected),
     )
 
 
@@ -207,36 +153,7 @@ def checkpoint_number() -> int:
     return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
-def written(job: Supervisor, feed: Path) -> dict[str, dict[str, Any]]:
-    """The metrics of each minute; a minute may be written again, but then it is the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for document in job.minutes.documents():
-        minute = parse_minute(load_feed(feed), document)
-        assert (minute.series_id, minute.revision) == (load_feed(feed).name, 0)
-        start = iso_minute(minute.start)
-        assert found.setdefault(start, dict(minute.metrics)) == minute.metrics
-        assert document["minute_start"] == start
-    return found
-
-
-def late(job: Supervisor, series: str) -> dict[str, int]:
-    documents = job.late.documents()
-    for document in documents:
-        assert set(document) == {"series_id", "minute_start", "id", "time"}
-        assert document["series_id"] == series
-        assert document["minute_start"] == iso(document["time"] // MINUTE * MINUTE)
-    return {document["id"]: document["time"] for document in documents}
-
-
 def dropped(job: Supervisor) -> int:
     metrics = job.metrics()
     assert metrics is not None
     return metrics.dropped
-
-
-def iso(milliseconds: int) -> str:
-    return iso_minute(datetime.fromtimestamp(milliseconds / 1000, UTC))
-
-
-def total(events: list[dict[str, Any]], name: str) -> Any:
-    return sum(event[name] for event in events)
