@@ -22,8 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from applier import destroy, engine
 from applier.engine import Step, Verb, Waiter
-from applier.manifest import ManifestError, placeholders, read_manifests
-from applier.resources import Place, Resource, resources_of
+from applier.manifest import Cluster, ManifestError, placeholders, read_manifests
+from applier.resources import Place, Resource, left_by_ack, resources_of
 from loopcast.aws import account, region
 from loopcast.feed import Feed, FeedError, load_feed
 from loopcast.names import Names
@@ -32,18 +32,23 @@ DEFAULT_PATH = Path(__file__).parent.parent / "manifests" / "aws"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.left_by_ack and options.command == "destroy":
+        parser.error("destroy takes all of a feed: --left-by-ack is for plan, apply and delete")
     try:
         feed = load_feed(options.feed)
         place = Place(account(), region())
-        documents = read_manifests(options.path, placeholders(feed, place.account, place.region))
-        resources = resources_of(documents, place)
+        values = placeholders(feed, place.account, place.region, _cluster(options))
+        resources = resources_of(read_manifests(options.path, values), place)
     except (ManifestError, FeedError) as error:
         print(error, file=sys.stderr)
         return 2
     except (ClientError, BotoCoreError) as error:
         print(f"AWS doesn't say which account this is: {error}", file=sys.stderr)
         return 1
+    if options.left_by_ack:
+        resources = left_by_ack(resources)
     try:
         return _run(options, feed, place, resources)
     except engine.ApplyError as error:
@@ -62,7 +67,12 @@ def _run(options: argparse.Namespace, feed: Feed, place: Place, resources: list[
         return _apply(resources)
     if options.command == "delete":
         return _delete(resources)
-    return destroy.run(Names(feed.name, place.account), resources, Waiter(_say), confirmed=options.yes)
+    own = [resource for resource in resources if not resource.shared]
+    return destroy.run(Names(feed.name, place.account), own, Waiter(_say), confirmed=options.yes)
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    return Cluster(options.oidc_provider, options.namespace, options.release, options.pipelines_account)
 
 
 def _plan(resources: list[Resource]) -> int:
@@ -125,8 +135,30 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("LOOPCAST_FEED", "feeds/bitcoin-fees.yaml")),
         help="the feed file that the names derive from (LOOPCAST_FEED, else feeds/bitcoin-fees.yaml)",
     )
+    parser.add_argument(
+        "--left-by-ack",
+        action="store_true",
+        help="only what ACK leaves: the resources annotated with loopcast.io/applied-by: applier; not for destroy",
+    )
+    _add_cluster(parser)
     parser.add_argument("--yes", action="store_true", help="destroy without asking")
     return parser
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Whose service accounts the roles trust; what isn't given is read from the environment."""
+    known = Cluster()
+    settings = {
+        "oidc-provider": ("HOST/PATH", known.oidc_provider, "the cluster's OIDC provider, without https://, for IRSA"),
+        "namespace": ("NAME", known.namespace, "the namespace of the pods that have the roles"),
+        "release": ("NAME", known.release, "what the names of their service accounts begin with"),
+        "pipelines-account": ("NAMESPACE/NAME", "", "the service account of pipelines' pods, where it is another"),
+    }
+    for name, (metavar, default, text) in settings.items():
+        variable = f"LOOPCAST_{name.upper().replace('-', '_')}"
+        value = os.environ.get(variable) or default
+        text = f"{text} ({variable}, else {default or 'none'})"
+        parser.add_argument(f"--{name}", metavar=metavar, default=value, help=text)
 
 
 if __name__ == "__main__":

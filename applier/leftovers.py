@@ -16,6 +16,7 @@ _DELETABLE = ("Training", "Processing", _TUNING)
 _UNFINISHED = ("InProgress", "Stopping")
 _ENDED = ("Completed", "Failed", "Stopped")
 _LOG_GROUPS = ("/aws/sagemaker/", "/aws/kinesisfirehose/", "/aws/athena/", "/loopcast/")
+_CRAWLERS = "/aws-glue/crawlers"
 _MONITORING_JOB = "Processing"
 _MONITORING_PREFIX = "model-quality-monitoring-"
 
@@ -55,6 +56,7 @@ def running(feed: Owner) -> list[Sort]:
     return [
         _monitoring_schedules(feed),
         _job_definitions(feed),
+        _scaling(feed),
         _of_sagemaker(feed, "endpoint", "Endpoint"),
         _of_sagemaker(feed, "endpoint configuration", "EndpointConfig"),
         *(_jobs(feed, job) for job in (_TUNING, *_JOBS)),  # a search that runs starts training jobs
@@ -67,6 +69,7 @@ def traces(feed: Owner) -> list[Sort]:
     return [
         # Before the jobs, and training jobs before searches: only the records of the latter say whose the former were.
         *(_log_streams(feed, job) for job in _JOBS),
+        _crawler_log(feed),
         *(_ended_jobs(feed, job) for job in _DELETABLE),
         Sort("alarm", partial(_alarms, feed), lambda name: _delete("cloudwatch", "DeleteAlarms", AlarmNames=[name])),
         Sort("parameter", partial(_parameters, feed), lambda name: _delete("ssm", "DeleteParameter", Name=name)),
@@ -91,6 +94,20 @@ def _of_sagemaker(feed: Owner, what: str, noun: str) -> Sort:
         what,
         lambda: _owned(feed, pages("sagemaker", f"List{noun}s", path, NameContains=feed.names.prefix)),
         lambda name: _delete("sagemaker", f"Delete{noun}", **{f"{noun}Name": name}),
+    )
+
+
+def _scaling(feed: Owner) -> Sort:
+    """The scaling of endpoints; its policies and their alarms go with it."""
+    service, dimension = "application-autoscaling", "sagemaker:variant:DesiredInstanceCount"
+    asked = {"ServiceNamespace": "sagemaker", "ScalableDimension": dimension}
+
+    def find() -> list[str]:
+        found = pages(service, "DescribeScalableTargets", "ScalableTargets[].ResourceId", **asked)
+        return sorted(name for name in found if feed.owns(name.split("/")[1]))
+
+    return Sort(
+        "scaling", find, lambda name: _delete(service, "DeregisterScalableTarget", ResourceId=name, **asked), "ended"
     )
 
 
@@ -214,19 +231,32 @@ def _log_streams(feed: Owner, job: str) -> Sort:
     group = f"/aws/sagemaker/{job}Jobs"
 
     def find() -> list[str]:
-        there = call("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
-        if not any(item["logGroupName"] == group for item in there):
+        if not _is_there(group):
             return []
         own = [name for name in _streams(group, feed.names.prefix) if feed.owns(name.partition("/")[0])]
         prefix, is_own = _of_others(feed, job)
         more = [name for name in _streams(group, prefix) if is_own(name.partition("/")[0])] if prefix else []
         return sorted({*own, *more})
 
-    return Sort(
-        f"log stream of {group}",
-        find,
-        lambda name: _delete("logs", "DeleteLogStream", logGroupName=group, logStreamName=name),
-    )
+    return Sort(f"log stream of {group}", find, partial(_delete_stream, group))
+
+
+def _crawler_log(feed: Owner) -> Sort:
+    """The streams of the feed's crawlers in the log group that all crawlers of the account share."""
+
+    def find() -> list[str]:
+        return _owned(feed, _streams(_CRAWLERS, feed.names.prefix)) if _is_there(_CRAWLERS) else []
+
+    return Sort(f"log stream of {_CRAWLERS}", find, partial(_delete_stream, _CRAWLERS))
+
+
+def _delete_stream(group: str, name: str) -> None:
+    _delete("logs", "DeleteLogStream", logGroupName=group, logStreamName=name)
+
+
+def _is_there(group: str) -> bool:
+    found = call("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
+    return any(item["logGroupName"] == group for item in found)
 
 
 def _streams(group: str, prefix: str) -> list[str]:

@@ -16,9 +16,19 @@ from loopcast.minute import feature_definitions
 from loopcast.names import Names
 
 RETAIN = "services.k8s.aws/deletion-policy"
+ADOPT = "services.k8s.aws/adoption-policy"
 CREATE_ONLY = "loopcast.io/create-only"
+APPLIED_BY = "loopcast.io/applied-by"
+SHARED = "loopcast.io/shared"
 AFTER = "loopcast.io/after"
-_ANNOTATIONS = {RETAIN: ("retain", "delete"), CREATE_ONLY: ("true", "false"), AFTER: None}
+_ANNOTATIONS = {
+    RETAIN: ("retain", "delete"),
+    ADOPT: ("adopt-or-create",),  # what the applier does anyway: ACK has to be told
+    CREATE_ONLY: ("true", "false"),
+    APPLIED_BY: ("applier",),
+    SHARED: ("true", "false"),
+    AFTER: None,
+}
 _PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
@@ -43,8 +53,22 @@ class Document:
         return f"{self.file}:{self.line}"
 
 
-def placeholders(feed: Feed, account: str, region: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Cluster:
+    """Whose service accounts the roles trust: those of a release in a namespace of the cluster with this OIDC provider
+    (without https://; '' for none). `pipelines_account` is that of the pipelines' pods, `namespace/name`; '' for the
+    release's own."""
+
+    oidc_provider: str = ""
+    namespace: str = "loopcast"
+    release: str = "loopcast"
+    pipelines_account: str = ""
+
+
+def placeholders(feed: Feed, account: str, region: str, cluster: Cluster | None = None) -> dict[str, str]:
     """What stands for each `${...}` in the manifests."""
+    cluster = cluster or Cluster()
+    namespace, _, service_account = cluster.pipelines_account.rpartition("/")
     definitions = [
         {"featureName": item["FeatureName"], "featureType": item["FeatureType"]} for item in feature_definitions(feed)
     ]
@@ -57,6 +81,12 @@ def placeholders(feed: Feed, account: str, region: str) -> dict[str, str]:
         "HORIZON": str(feed.forecast.steps),
         "SHARDS": str(feed.stream.shards),
         "FEATURE_DEFINITIONS": json.dumps(definitions),
+        # A provider of this name can be nobody's: without one only EKS Pod Identity is trusted.
+        "OIDC_PROVIDER": cluster.oidc_provider or f"oidc.eks.{region}.amazonaws.com/id/NONE",
+        "NAMESPACE": cluster.namespace,
+        "RELEASE": cluster.release,
+        "PIPELINES_NAMESPACE": namespace or cluster.namespace,
+        "PIPELINES_ACCOUNT": service_account or f"{cluster.release}-pipelines",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -22,6 +22,7 @@ _REFERENCES = {
     "eventBus": "EventBus",
     "role": "Role",
     "bucket": "Bucket",
+    "database": "Database",
     "kinesisStream": "Stream",
     "topic": "Topic",
 }
@@ -57,7 +58,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Resource:
-    """A declared resource; `spec` is under the API's own names, `lines` says where each of its fields stands."""
+    """A declared resource; `spec` is under the API's own names, `lines` says where each of its fields stands.
+
+    One that is `left_by_ack` is the applier's where ACK applies the others; one that is `shared` is no feed's own.
+    """
 
     kind: Kind
     identity: Identity
@@ -67,6 +71,8 @@ class Resource:
     lines: Mapping[str, str]
     retained: bool = False
     create_only: bool = False
+    left_by_ack: bool = False
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -96,6 +102,12 @@ def resources_of(documents: Iterable[Document], place: Place) -> list[Resource]:
     if mistakes:
         raise ManifestError("\n".join(mistakes))
     return in_order(found)
+
+
+def left_by_ack(resources: Iterable[Resource]) -> list[Resource]:
+    """Those of the resources that ACK leaves, waiting for each other only: what else they need is ACK's."""
+    left = {resource.identity: resource for resource in resources if resource.left_by_ack}
+    return [replace(resource, after=resource.after & left.keys()) for resource in left.values()]
 
 
 def in_order(resources: Iterable[Resource]) -> list[Resource]:
@@ -150,6 +162,8 @@ class _Reader:
             lines=self.lines,
             retained=document.annotations.get(manifest.RETAIN) == "retain",
             create_only=document.annotations.get(manifest.CREATE_ONLY) == "true",
+            left_by_ack=document.annotations.get(manifest.APPLIED_BY) == "applier",
+            shared=document.annotations.get(manifest.SHARED) == "true",
         )
 
     def _stated_order(self) -> set[Identity]:

@@ -9,12 +9,13 @@ from applier.kinds.learning import FEATURE_GROUP, MODEL_PACKAGE_GROUP, REPOSITOR
 from applier.kinds.messaging import EVENT_BUS, QUEUE, RULE
 from applier.kinds.notifications import SUBSCRIPTION, TOPIC
 from applier.kinds.operations import DASHBOARD, PARAMETER
-from applier.kinds.storage import BUCKET, DATABASE, TABLE, WORKGROUP
+from applier.kinds.storage import BUCKET, CRAWLER, DATABASE, TABLE, WORKGROUP
 from applier.kinds.streaming import DELIVERY_STREAM, STREAM
 
 KINDS: tuple[Kind, ...] = (
     BUCKET,
     COMPOSITE_ALARM,
+    CRAWLER,
     DASHBOARD,
     DATABASE,
     DELIVERY_STREAM,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from applier.kinds.core import Answer, Found, Kind, Spec, Update, call, call_if_there, pages, request_of
+from applier.kinds.core import Answer, Found, Kind, Part, Spec, Update, call, call_if_there, pages, request_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,16 @@ REPOSITORY = _Repository(
     within="repositories[0]",
     renames={"name": "repositoryName"},
     fields=("repositoryName", "imageTagMutability", "imageScanningConfiguration"),
+    parts=(
+        Part(
+            "lifecyclePolicy",
+            "PutLifecyclePolicy",
+            "lifecyclePolicyText",
+            "GetLifecyclePolicy",
+            "lifecyclePolicyText",
+            {"repositoryName": "repositoryName"},
+        ),
+    ),
     updates=(
         Update(
             "PutImageTagMutability",

@@ -1,4 +1,4 @@
-"""S3 buckets, DynamoDB tables, Glue databases and Athena's workgroups."""
+"""S3 buckets, DynamoDB tables, Glue's databases and crawlers, and Athena's workgroups."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
 from botocore.model import Shape
 
 from applier.kinds.core import Answer, Kind, Part, Spec, Update, call, call_if_there, model, pages, request_of
 from loopcast.aws import region
 
 _DELETED_AT_ONCE = 1000
+_BUSY = ("CrawlerRunningException", "CrawlerStoppingException")
 
 
 def _bucket_part(field: str, write: str, member: str, read: str, within: str) -> Part:
@@ -166,6 +168,51 @@ DATABASE = _Database(
             lambda spec, _: {"Name": spec["Name"], "DatabaseInput": dict(spec)},
         ),
     ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Crawler(Kind):
+    """One that runs has to be stopped before it can be deleted, which takes it a while."""
+
+    def remove(self, spec: Spec) -> None:
+        found = self.find(spec)
+        if found is not None and found.answer["State"] == "RUNNING":
+            call_if_there(self.service, "StopCrawler", Name=spec["Name"])
+        self._delete_unless_busy(spec)
+
+    def is_gone(self, spec: Spec) -> bool:
+        self._delete_unless_busy(spec)
+        return super().is_gone(spec)
+
+    def _delete_unless_busy(self, spec: Spec) -> None:
+        try:
+            super().remove(spec)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _BUSY:
+                raise
+
+
+_CRAWLER_FIELDS = (
+    *("Role", "DatabaseName", "Description", "Targets", "Schedule", "TablePrefix"),
+    *("RecrawlPolicy", "SchemaChangePolicy", "Configuration"),
+)
+
+# As for databases, ACK has none. Glue answers with the role's name, whatever it was given.
+CRAWLER = _Crawler(
+    service="glue",
+    name="Crawler",
+    ours=True,
+    create="CreateCrawler",
+    read="GetCrawler",
+    delete="DeleteCrawler",
+    fields=("Name", *_CRAWLER_FIELDS),
+    key="Name",
+    keys={"Name": "Name"},
+    within="Crawler",
+    answers={"Schedule": "Schedule.ScheduleExpression"},
+    updates=(Update("UpdateCrawler", frozenset(_CRAWLER_FIELDS), lambda spec, _: dict(spec)),),
+    retried="InvalidInputException: .*(role|Role)",
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from components.deploy_endpoint import memory
+from components.deploy_endpoint import memory, scaling
 from components.deploy_endpoint.endpoint import NotServed, Waiting, await_config, delete, point, settled
 from components.deploy_endpoint.guardrails import Guardrails, states
 from components.deploy_endpoint.memory import config_name
@@ -44,10 +44,12 @@ def deploy(
 
     Nothing changes when it serves the model on such instances already. Raises `Refused` when it does not come
     into service, an alarm takes it back, or its answers are unsound: an update that fails leaves the endpoint as it
-    was, a creation that fails leaves none. A run whose model was taken back does not try again.
+    was, a creation that fails leaves none. A run whose model was taken back does not try again. What serves then scales
+    within the stage's bounds.
     """
     rails, endpoint, config = guardrails or Guardrails(), names.endpoint(stage), config_name(names, stage, run_id)
     faults, waiting = Faults(rails), replace(waiting, poll_seconds=rails.poll(waiting.poll_seconds))
+    scaling.bounds(names, stage)  # refused before anything is done
     found = settled(endpoint, waiting, faults.look)  # an earlier attempt's deployment may still bake
     if found is not None and found["EndpointStatus"] == "Failed":
         delete(endpoint, waiting)  # it can't be updated, and has never served
@@ -55,6 +57,7 @@ def deploy(
     variant = _variant(model, instance_type, instance_count)
     if found is not None and found["EndpointConfigName"] != config and _serves(found["EndpointConfigName"], variant):
         _log.info("%s serves %s already", endpoint, model)
+        scaling.scale(names, stage)
         return
     _prepare(names, stage, variant, run_id, found)
     point(endpoint, config, rails.deployment(waiting.limit_seconds) if found is not None else None)
@@ -62,11 +65,13 @@ def deploy(
         await_config(endpoint, config, waiting, faults.look)
     except NotServed as error:
         if describe_endpoint(endpoint) is not None:
+            scaling.scale(names, stage)  # it serves what it served, on instances as it had
             _remember_failure(config, stage, str(error), is_model_s=bool(faults.found or _breached(rails)))
         raise NotServed(" ".join([str(error), *faults.sentences])) from error
     if faults.found:
         done = take_back(names, stage, run_id, " ".join(faults.sentences), waiting)
         raise Refused(f"{' '.join(faults.sentences)} So {done}.")
+    scaling.scale(names, stage)
 
 
 class Faults:
@@ -97,9 +102,8 @@ class Faults:
 
 
 def _variant(model: str, instance_type: str, instance_count: int) -> dict[str, Any]:
-    # Always the same name: SageMaker shifts traffic between variants of one name only.
     return {
-        "VariantName": "AllTraffic",
+        "VariantName": scaling.VARIANT,
         "ModelName": model,
         "InstanceType": instance_type,
         "InitialInstanceCount": instance_count,

@@ -8,6 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from components.deploy_endpoint import scaling
+from components.deploy_endpoint.memory import describe_config
 from components.models import describe_endpoint
 from components.run import Refused
 from loopcast import aws
@@ -51,7 +53,9 @@ def point(endpoint: str, config: str, deployment: Mapping[str, Any] | None = Non
         sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     elif described["EndpointConfigName"] != config:
         how = {"DeploymentConfig": deployment} if deployment else {}
-        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **how)
+        old, new = describe_config(described["EndpointConfigName"]), describe_config(config)
+        kept = scaling.before_update(endpoint, old, new) if old and new else {}
+        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, **how, **kept)
 
 
 def await_config(endpoint: str, config: str, waiting: Waiting, look: Look = lambda _: None) -> None:
@@ -68,7 +72,8 @@ def await_config(endpoint: str, config: str, waiting: Waiting, look: Look = lamb
 
 
 def delete(endpoint: str, waiting: Waiting) -> None:
-    """Deletes the endpoint if it is there."""
+    """Deletes the endpoint if it is there, and its scaling."""
+    scaling.release(endpoint)
     try:
         aws.client("sagemaker").delete_endpoint(EndpointName=endpoint)
     except ClientError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from components.deploy_endpoint import memory
+from components.deploy_endpoint import memory, scaling
 from components.deploy_endpoint.endpoint import Waiting, await_config, delete, point, settled
 from components.models import model_package
 from components.run import Refused, Run, read_json, write_json
@@ -114,6 +114,7 @@ def _follow(names: Names, stage: str, way: Way, reason: str, waiting: Waiting) -
     settled(endpoint, waiting)
     point(endpoint, way.target)
     await_config(endpoint, way.target, waiting)
+    scaling.scale(names, stage)
     memory.restore_threshold(names, stage, way.threshold)
     memory.mark_rolled_back(left, reason or "asked for")
     reject(left, f"rolled back from {stage}: {reason or 'asked for'}")

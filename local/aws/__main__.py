@@ -21,7 +21,7 @@ ACCOUNT = "000000000000"
 def main() -> None:
     arguments = _parser().parse_args()
     _log_as_json()
-    listener = _listen(arguments.port)
+    listener = _listen(arguments.host, arguments.port)
     state = arguments.state.resolve()
     os.environ |= _ministack_settings(listener.getsockname()[1], state)
     # ministack reads its settings when it is imported.
@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="LOOPCAST_SPEED divides Firehose's buffering interval, so that the archive keeps up with a speed-up.",
     )
-    parser.add_argument("--port", type=int, default=4566, help="listens on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=4566, help="default: %(default)s")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="keeps everything in this folder")
     parser.add_argument(
         "--snapshot-interval",
@@ -48,14 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(1024)
     except OSError as error:
-        place = f"127.0.0.1:{port}"
+        place = f"{host}:{port}"
         sys.exit(f"can't listen on {place} ({error.strerror}): stop what uses that port, or give another with --port")
     return listener
 

@@ -92,7 +92,7 @@ UPDATES = [
     ("events.yaml", '"maxReceiveCount": 5', '"maxReceiveCount": 3', "Queue", "redrivePolicy: "),
     ("events.yaml", '"detail-type": ["events"]', '"detail-type": ["event"]', "Rule", "eventPattern: "),
     ("events.yaml", "- id: ingest", "- id: other", "Rule", "targets: "),
-    ("bucket.yaml", "days: 90", "days: 30", "Bucket", "lifecycle.rules: "),
+    ("bucket.yaml", "days: 90\n            storage", "days: 30\n            storage", "Bucket", "lifecycle.rules: "),
     ("bucket.yaml", "blockPublicPolicy: true", "blockPublicPolicy: false", "Bucket", "publicAccessBlock.blockPublic"),
     ("tables.yaml", "attributeName: expires_at", "attributeName: gone_at", "Table", "timeToLive.attributeName: exp"),
     ("archive.yaml", "intervalInSeconds: 60", "intervalInSeconds: 120", "DeliveryStream", "bufferingHints.interval"),
@@ -106,6 +106,8 @@ UPDATES = [
         "Repository",
         "imageTagMutability: IMMUTABLE -> MUTABLE",
     ),
+    ("archive.yaml", "cron(20 0", "cron(40 0", "Crawler", "schedule: cron(20 0 * * ? *) -> cron(40 0"),
+    ("archive.yaml", "description: Finds", "description: Looks for", "Crawler", "description: Finds the hours"),
     ("roles.yaml", "    poller: |", "    publisher: |", "Role", "inlinePolicies.publisher: nothing -> "),
     ("roles.yaml", "description: Publishes", "description: Puts", "Role", "description: Publishes"),
     (
@@ -250,7 +252,10 @@ def test_a_deletion_takes_all_but_what_is_retained_and_can_be_repeated(applied: 
 
     assert deleted.code == 0, deleted.errors
     kept = [line for line in deleted.lines if line.endswith(": retained")]
-    assert sorted(line.split()[0] for line in kept) == ["Bucket", "Database", "FeatureGroup", "ModelPackageGroup"]
+    assert sorted(line.split()[0] for line in kept) == [
+        *("Bucket", "Database", "FeatureGroup", "ModelPackageGroup"),
+        *("Repository" for repository in applied.resources() if repository.kind.name == "Repository"),
+    ]
     assert deleted.lines.index(f"Rule {names.rule}: deleted") < deleted.lines.index(f"Queue {names.queue}: deleted")
     degraded, loss = (names.alarm("staging", kind) for kind in ("degraded", "quantile-loss"))
     composite_at = deleted.lines.index(f"CompositeAlarm {degraded}: deleted")
@@ -262,6 +267,29 @@ def test_a_deletion_takes_all_but_what_is_retained_and_can_be_repeated(applied: 
     assert again.code == 0
     assert {line.rpartition(": ")[2] for line in again.lines} == {"retained", "wasn't there"}
     assert applied.run("apply").code == 0
+
+
+def test_what_ack_leaves_can_be_applied_by_itself_once_the_rest_is_there(stack: Stack) -> None:
+    left = [resource for resource in stack.resources() if resource.left_by_ack]
+
+    early = stack.run("apply", "--left-by-ack")
+    assert early.code == 1
+    assert f"Database {stack.names.glue_database}: created" in early.lines
+    assert stack.run("apply").code == 0
+    again = stack.run("apply", "--left-by-ack")
+
+    assert again.code == 0, again.errors
+    assert again.lines[-1].startswith(f"apply: {len(left)} unchanged in ")
+    deleted = stack.run("delete", "--left-by-ack")
+    assert deleted.code == 0, deleted.errors
+    assert stack.names.archive not in aws.client("firehose").list_delivery_streams()["DeliveryStreamNames"]
+    assert stack.names.events_stream in aws.client("kinesis").list_streams()["StreamNames"]
+
+
+def test_a_crawler_that_runs_is_stopped_and_deleted(applied: Stack) -> None:
+    aws.client("glue").start_crawler(Name=applied.names.archive)
+
+    assert f"Crawler {applied.names.archive}: deleted" in applied.run("delete").lines
 
 
 def test_a_second_feed_has_resources_of_its_own(make_stack: Callable[[str], Stack], applied: Stack) -> None:

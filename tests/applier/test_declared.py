@@ -15,9 +15,10 @@ from botocore.validate import ParamValidator
 
 from applier.__main__ import DEFAULT_PATH
 from applier.kinds.core import model
-from applier.manifest import placeholders, read_manifests
+from applier.manifest import Cluster, placeholders, read_manifests
 from applier.resources import Place, Resource, resources_of
 from components.algorithms import CANDIDATES, EMPIRICAL
+from components.deploy_endpoint.scaling import SETTINGS, Bounds
 from components.monitor_constraints.images import analyzer_image
 from components.train.hyperparameters import deepar_defaults
 from components.train.images import deepar_image, own_image
@@ -35,18 +36,26 @@ PARTS = (
     "repairer",
     "flink",
     "firehose",
+    "crawler",
     "sagemaker",
     "pipelines",
     "operator",
 )
+IMAGES = ("ingestion", "flink", "forecaster", "pipelines", "operator", "local-aws")
+ACK = "services.k8s.aws"
 STAGES = ("staging", "production")
 METRIC_ALARMS = ("quantile-loss", "missing-minutes", "feature-drift", "monitor-silent")
 SPREAD_OVER_THE_ACCOUNT = {
+    "application-autoscaling:DeregisterScalableTarget",  # targets have ids of AWS's own; conditions name the service
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:PutScalingPolicy",
+    "application-autoscaling:RegisterScalableTarget",
     "cloudwatch:DescribeAlarmHistory",
     "cloudwatch:DescribeAlarms",  # one that is scoped answers nothing of composite alarms
     "cloudwatch:GetMetricData",
     "cloudwatch:PutMetricData",  # has no resources; a condition names the namespace
     "ecr:GetAuthorizationToken",
+    "iam:CreateServiceLinkedRole",  # one of AWS's own, which Application Auto Scaling acts by
     "sagemaker:ListEndpoints",
     "sagemaker:ListModelPackages",
     "sagemaker:ListTrainingJobs",
@@ -89,6 +98,7 @@ def test_every_name_of_the_kernel_is_declared_and_no_other(make_stack: Callable[
         ("Stream", names.minutes_stream),
         ("Stream", names.late_stream),
         ("DeliveryStream", names.archive),
+        ("Crawler", names.archive),
         ("FeatureGroup", names.feature_group),
         ("ModelPackageGroup", names.model_package_group),
         ("Database", names.glue_database),
@@ -106,12 +116,25 @@ def test_the_parameters_are_the_hyperparameters_that_training_knows(declared: li
 
     prefix = NAMES.parameter("hyperparameters", "deepar", "")
     candidates = parameters.pop(NAMES.parameter("candidates"))
+    scaling = [parameters.pop(name) for name in list(parameters) if "/scaling/" in name]
     values = {name.removeprefix(prefix): resource.spec["Value"] for name, resource in parameters.items()}
 
     assert values.items() <= deepar_defaults(feed).items()
     assert {"context_length", "epochs", "likelihood", "learning_rate"} <= set(values)
     assert tuple(candidates.spec["Value"].split(",")) == CANDIDATES
-    assert all(resource.create_only for resource in (candidates, *parameters.values()))
+    assert all(resource.create_only for resource in (candidates, *scaling, *parameters.values()))
+
+
+def test_production_scales_between_bounds_that_its_deployments_know(declared: list[Resource]) -> None:
+    prefix = NAMES.parameter("scaling", "production", "")
+    values = {
+        name.removeprefix(prefix): float(resource.spec["Value"])
+        for name, resource in named(declared, "Parameter").items()
+        if name.startswith(prefix)
+    }
+
+    assert set(values) == set(SETTINGS)
+    Bounds(int(values["min_instances"]), int(values["max_instances"]), values["invocations_per_minute"])
 
 
 def test_the_feature_group_has_the_feeds_features(declared: list[Resource]) -> None:
@@ -250,7 +273,79 @@ def test_what_holds_data_is_retained(declared: list[Resource]) -> None:
         "Database",
         "FeatureGroup",
         "ModelPackageGroup",
+        "Repository",
     }
+
+
+def test_what_ack_is_to_retain_it_also_adopts_by_its_name() -> None:
+    for path in (DEFAULT_PATH, DEFAULT_PATH / "shared"):
+        for document in filled(path):
+            annotations = document["metadata"].get("annotations", {})
+            if "loopcast.io" in document["apiVersion"] or annotations.get(f"{ACK}/deletion-policy") != "retain":
+                assert f"{ACK}/adoption-policy" not in annotations
+                continue
+            assert annotations[f"{ACK}/adoption-policy"] == "adopt-or-create"
+            fields = json.loads(annotations[f"{ACK}/adoption-fields"])
+            assert len(fields) == 1
+            assert fields.items() <= document["spec"].items()
+
+
+def test_what_ack_lacks_or_would_overwrite_is_left_to_the_applier_and_nothing_else(declared: list[Resource]) -> None:
+    assert {resource.kind.name for resource in declared if resource.left_by_ack} == {
+        "CompositeAlarm",
+        "Crawler",
+        "Database",
+        "DeliveryStream",
+        "Parameter",
+    }
+    for resource in declared:
+        assert resource.left_by_ack == (resource.kind.ours or resource.create_only), resource
+
+
+def test_what_a_cluster_pulls_is_declared_once_for_all_feeds(make_stack: Callable[[str], Stack]) -> None:
+    stack = make_stack("bitcoin-fees")
+    values = placeholders(load_feed(stack.feed), ACCOUNT, REGION)
+
+    shared = resources_of(read_manifests(DEFAULT_PATH / "shared", values), Place(ACCOUNT, REGION))
+
+    assert {resource.name for resource in shared} == {f"loopcast/{image}" for image in IMAGES}
+    assert all(resource.shared and resource.retained for resource in shared)
+    assert not [resource for resource in stack.resources() if resource.shared]
+    texts = [file.read_text() for file in (DEFAULT_PATH / "shared").glob("*.yaml")]
+    assert not [text for text in texts if "${" in text]
+
+
+def test_every_repository_scans_what_is_pushed_and_forgets_what_has_no_tag(declared: list[Resource]) -> None:
+    for repository in named(declared, "Repository").values():
+        (rule, *_) = json.loads(repository.spec["lifecyclePolicy"])["rules"]
+        assert rule["selection"]["tagStatus"] == "untagged"
+        assert repository.spec["imageScanningConfiguration"] == {"scanOnPush": True}
+        assert repository.spec["imageTagMutability"] == "IMMUTABLE"
+
+
+def test_every_prefix_but_those_of_data_and_models_expires(declared: list[Resource]) -> None:
+    (bucket,) = named(declared, "Bucket").values()
+    rules = {rule["ID"]: rule for rule in bucket.spec["Lifecycle"]["Rules"]}
+    expiring = {rule["Filter"]["Prefix"] for rule in rules.values() if "Expiration" in rule}
+    known = {getattr(NAMES, name) for name in dir(NAMES) if name.endswith("_prefix")} - {NAMES.tuning_prefix}
+
+    assert known - expiring == {
+        NAMES.raw_prefix,
+        NAMES.offline_store_prefix,
+        NAMES.models_prefix,
+        NAMES.checkpoints_prefix,  # Flink deletes its own, and an old one can be a new one's part
+    }
+    assert rules["archive-to-glacier"]["Transitions"] == [{"Days": 90, "StorageClass": "GLACIER"}]
+
+
+def filled(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents as they are written, with their placeholders filled for the default feed."""
+    values = placeholders(load_feed(DEFAULT_FEED), ACCOUNT, REGION)
+    for file in sorted(path.glob("*.yaml")):
+        text = file.read_text()
+        for name, value in values.items():
+            text = text.replace(f"${{{name}}}", value)
+        yield from yaml.safe_load_all(text)
 
 
 def test_every_request_fits_the_apis_model(declared: list[Resource]) -> None:
@@ -274,11 +369,44 @@ def requests(resource: Resource) -> Iterator[tuple[Any, Any]]:
     yield body, model(kind.service).operation_model(kind.create).input_shape
 
 
+POD_PARTS = tuple(part for part in PARTS if part not in ("firehose", "crawler", "sagemaker"))
+
+
+@pytest.mark.parametrize("part", POD_PARTS)
+def test_a_role_is_its_own_service_accounts_by_either_way_of_eks(part: str) -> None:
+    cluster = Cluster("oidc.eks.us-east-1.amazonaws.com/id/1", "forecasts", "fees", "kubeflow/steps")
+    values = placeholders(load_feed(DEFAULT_FEED), ACCOUNT, REGION, cluster)
+    resources = resources_of(read_manifests(DEFAULT_PATH, values), Place(ACCOUNT, REGION))
+
+    document = named(resources, "Role")[NAMES.role(part)].spec["AssumeRolePolicyDocument"]
+    identity, account = json.loads(document)["Statement"]
+
+    namespace = "kubeflow" if part == "pipelines" else "forecasts"
+    tags = identity["Condition"]["StringEquals"]
+    trusted = as_list(tags["aws:RequestTag/kubernetes-service-account"])
+    assert identity["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+    assert tags["aws:RequestTag/kubernetes-namespace"] == namespace
+    assert trusted[0] == ("steps" if part == "pipelines" else f"fees-{part}")
+    assert all(name.startswith(trusted[0]) for name in trusted)
+    assert account["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{cluster.oidc_provider}"}
+    claims = account["Condition"]["StringEquals"]
+    assert claims[f"{cluster.oidc_provider}:aud"] == "sts.amazonaws.com"
+    subjects = as_list(claims[f"{cluster.oidc_provider}:sub"])
+    assert subjects == [f"system:serviceaccount:{namespace}:{name}" for name in trusted]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_roles_documents_are_as_short_as_iam_takes_them(declared: list[Resource], part: str) -> None:
+    spec = named(declared, "Role")[NAMES.role(part)].spec
+    assert len("".join(spec["AssumeRolePolicyDocument"].split())) <= 2048
+    assert len("".join("".join(spec["InlinePolicies"].values()).split())) <= 10_240
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_role_reaches_nothing_outside_its_feed(declared: list[Resource], part: str) -> None:
     role = named(declared, "Role")[NAMES.role(part)]
     own = re.compile(
-        r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:/aws/sagemaker/\*$|:repository/(forecasting-deepar|sagemaker-model-monitor-analyzer)$"
+        r"loopcast[-_/]bitcoin[-_]fees|:catalog$|:log-group:(/aws/sagemaker/|/aws-glue/crawlers)\*$|:repository/(forecasting-deepar|sagemaker-model-monitor-analyzer)$"
     )
 
     statements = [

@@ -54,6 +54,14 @@ def use(names: Names) -> None:
     )
     keep_log(f"/aws/sagemaker/Endpoints/{names.endpoint('staging')}", "AllTraffic/i-1")
     keep_log("/aws/sagemaker/TrainingJobs", f"{names.prefix}-train-1/algo-1")
+    keep_log("/aws-glue/crawlers", names.archive)
+    aws.client("application-autoscaling").register_scalable_target(
+        ServiceNamespace="sagemaker",
+        ResourceId=f"endpoint/{names.endpoint('production')}/variant/AllTraffic",
+        ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+        MinCapacity=1,
+        MaxCapacity=2,
+    )
 
 
 def keep_objects(names: Names) -> None:
@@ -198,6 +206,10 @@ def remains(names: Names) -> list[str]:
         [role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]],
         aws.client("ssm").get_parameters_by_path(Path=names.parameters, Recursive=True)["Parameters"],
         aws.client("glue").get_databases()["DatabaseList"],
+        aws.client("glue").get_crawlers()["Crawlers"],
+        aws.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")[
+            "ScalableTargets"
+        ],
         aws.client("athena").list_work_groups()["WorkGroups"],
         aws.client("ecr").describe_repositories()["repositories"],
         aws.client("cloudwatch").list_dashboards()["DashboardEntries"],
@@ -208,6 +220,7 @@ def remains(names: Names) -> list[str]:
         aws.client("events").list_rules()["Rules"],
         aws.client("logs").describe_log_groups()["logGroups"],
         aws.client("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"],
+        aws.client("logs").describe_log_streams(logGroupName="/aws-glue/crawlers")["logStreams"],
         sagemaker.list_endpoints()["Endpoints"],
         sagemaker.list_endpoint_configs()["EndpointConfigs"],
         sagemaker.list_models()["Models"],
@@ -236,6 +249,9 @@ def test_destroy_leaves_nothing_and_says_what_it_removed(used: Stack) -> None:
     assert destroyed.code == 0, destroyed.errors
     assert remains(names) == []
     for line in (
+        f"scaling endpoint/{names.endpoint('production')}/variant/AllTraffic: ended",
+        f"log stream of /aws-glue/crawlers {names.archive}: deleted",
+        f"Crawler {names.archive}: deleted",
         f"endpoint {names.endpoint('staging')}: deleted",
         f"endpoint configuration {names.prefix}-one: deleted",
         f"processing job {names.prefix}-step-1: stopped",
@@ -253,7 +269,9 @@ def test_destroy_leaves_nothing_and_says_what_it_removed(used: Stack) -> None:
     ):
         assert line in destroyed.lines
     declared = len(used.resources())
-    assert destroyed.lines[-2].startswith("destroy: removed 1 endpoint, 1 endpoint configuration, 1 processing job")
+    assert destroyed.lines[-2].startswith(
+        "destroy: removed 1 scaling, 1 endpoint, 1 endpoint configuration, 1 processing job"
+    )
     assert f"{declared} declared resources" in destroyed.lines[-2]
     assert destroyed.lines[-1] == f"destroy: looked again: nothing of {names.prefix} is left"
 
@@ -295,6 +313,18 @@ def test_destroy_stops_searches_and_removes_what_they_trained(make_stack: Callab
     assert sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"] == []
     searches = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=stack.names.tuning_prefix)
     assert [item["HyperParameterTuningJobName"] for item in searches["HyperParameterTuningJobSummaries"]] == [other]
+
+
+def test_destroy_leaves_what_all_feeds_share(stack: Stack) -> None:
+    shared = stack.manifests / "shared"
+    assert stack.run_main(["apply", str(shared), "--feed", str(stack.feed)]).code == 0
+
+    destroyed = stack.run_main(["destroy", str(shared), "--feed", str(stack.feed), "--yes"])
+
+    assert destroyed.code == 0
+    assert destroyed.lines[-2] == "destroy: removed nothing: there was nothing"
+    repositories = aws.client("ecr").describe_repositories()["repositories"]
+    assert "loopcast/operator" in {repository["repositoryName"] for repository in repositories}
 
 
 def test_a_second_destroy_has_nothing_to_do(used: Stack) -> None:

@@ -1,4 +1,4 @@
-"""What the pipelines' role allows is what their steps call, on the resources that they name."""
+"""What a part's role allows is what its program calls, and what the pipelines' role allows is on what they name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,43 @@ from loopcast.feed import load_feed
 from tests.applier.conftest import ACCOUNT, REGION, Stack
 from tests.applier.test_declared import as_list, named
 
-COMPONENTS = Path(__file__).parents[2] / "components"
+ROOT = Path(__file__).parents[2]
+COMPONENTS = ROOT / "components"
 SERVICES = set(boto3.Session().get_available_services())
-IAM_NAMES = {"s3:ListObjectsV2": "s3:ListBucket"}
+IAM_NAMES = {
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+}
 """Of actions that IAM names otherwise than the API."""
+FREE = {"sts:GetCallerIdentity"}
+"""What everybody may."""
+PROGRAMS = {
+    "poller": "ingestion.poller",
+    "deduplicator": "ingestion.deduplicator",
+    "feature-writer": "ingestion.feature_writer",
+    "repairer": "ingestion.repairer",
+    "flink": "flink.cluster",
+    "pipelines": "pipelines.run",
+    "operator": "operators.__main__",
+}
+OF_OTHERS = {
+    "poller": {"s3:GetObject"},
+    "deduplicator": {"events:PutEvents"},
+    "feature-writer": {"s3:GetObject"},
+    "repairer": {"sagemaker:PutRecord"},
+}
+"""What modules call for another part that shares them."""
+BEYOND_PYTHON = {
+    # Flink's connectors and its file system are Java.
+    "flink": ("kinesis:", "s3:GetObject", "s3:PutObject"),
+    # Of kinds of jobs made up by name; and what AWS does in the caller's name for Athena, SageMaker and scaling.
+    "pipelines": (
+        *("sagemaker:Create", "sagemaker:Describe", "sagemaker:Stop", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+        *("athena:GetWorkGroup", "glue:", "s3:GetBucketLocation"),
+        *("cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "iam:"),
+    ),
+}
 
 
 def calls(tree: ast.AST) -> Iterator[str]:
@@ -37,9 +70,54 @@ def calls(tree: ast.AST) -> Iterator[str]:
                 yield IAM_NAMES.get(f"{group}:{operation}", f"{group}:{operation}")
 
 
-def allowed(stack: Stack) -> list[tuple[str, str]]:
-    """The pairs of action and resource pattern that the pipelines' role allows."""
-    role = named(stack.resources(), "Role")[stack.names.role("pipelines")]
+def imported(module: str) -> set[str]:
+    """The module and those of ours that it imports, and they in turn."""
+    found: set[str] = set()
+    wanted = [module]
+    while wanted:
+        name = wanted.pop()
+        if name in found or not _file(name).exists():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(_file(name).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted += [node.module, *(f"{node.module}.{item.name}" for item in node.names)]
+            elif isinstance(node, ast.Import):
+                wanted += [item.name for item in node.names]
+    return found
+
+
+def _file(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def awaited(part: str) -> Iterator[str]:
+    """The actions by which a part waits for its resources: ingestion/waiting.py has a function for each kind."""
+    tree = ast.parse(_file("ingestion.waiting").read_text())
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (needs,) = [node for node in ast.walk(functions["_needs"]) if isinstance(node, ast.Dict)]
+    for key, value in zip(needs.keys, needs.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == part:
+            names = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+            for name in names & set(functions):
+                yield from calls(functions[name])
+
+
+@pytest.mark.parametrize("part", PROGRAMS)
+def test_a_role_allows_what_its_program_calls_and_no_more(make_stack: Callable[[str], Stack], part: str) -> None:
+    modules = imported(PROGRAMS[part]) - {"ingestion.waiting"}
+    called = {action for module in modules for action in calls(ast.parse(_file(module).read_text()))}
+    called |= set(awaited(part))
+    granted = {action for action, _ in allowed(make_stack("bitcoin-fees"), part)}
+
+    assert called - FREE - OF_OTHERS.get(part, set()) - granted == set()
+    assert {action for action in granted - called if not action.startswith(BEYOND_PYTHON.get(part, ()))} == set()
+
+
+def allowed(stack: Stack, part: str = "pipelines") -> list[tuple[str, str]]:
+    """The pairs of action and resource pattern that the part's role allows."""
+    role = named(stack.resources(), "Role")[stack.names.role(part)]
     return [
         (action, pattern)
         for document in role.spec["InlinePolicies"].values()

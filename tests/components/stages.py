@@ -86,10 +86,11 @@ class Stages:
         run_id: str,
         rails: Guardrails | None = None,
         waiting: Waiting = WAITING,
+        instance_type: str = "ml.m5.large",
     ) -> float:
         """Deploys as the pipeline does; returns the threshold."""
         model = package_model(self.names, package)
-        deploy(self.names, stage, model, run_id, "ml.m5.large", waiting, rails)
+        deploy(self.names, stage, model, run_id, instance_type, waiting, rails)
         return write_threshold(self.names, stage, package)
 
     def rails(self, stage: str, **changes: Any) -> Guardrails:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.check_approval.check_approval import approved_package
 from components.deploy_endpoint.endpoint import Waiting
 from components.deploy_endpoint.guardrails import Guardrails, guarding
+from components.deploy_endpoint.scaling import VARIANT
 from components.roll_back.roll_back import roll_back
 from components.run import Refused
 from components.write_threshold.write_threshold import renew_threshold
@@ -144,6 +145,64 @@ def test_where_nothing_beats_the_champion_its_threshold_is_renewed_in_each_stage
     before = local.deploy("staging", challenger, "staging-2")
     limit = renew_threshold(local.names, evaluated(0.7), {"model_package_arn": ""})
     assert (local.threshold("staging"), local.threshold("production")) == pytest.approx((before, limit))
+
+
+def test_an_endpoint_scales_within_its_stages_bounds_and_keeps_its_instances_in_an_update(local: Stages) -> None:
+    local.deploy("scaled", local.package(0.2), "s1")
+    assert scaled(local, "scaled") is None
+    set_bounds(local, "scaled", 1, 4)
+    local.deploy("scaled", local.package(0.2), "s2")
+    assert scaled(local, "scaled") == (1, 4, 600.0)
+
+    name = local.names.endpoint("scaled")
+    wanted = [{"VariantName": VARIANT, "DesiredInstanceCount": 3}]
+    client("sagemaker").update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=wanted)
+    local.deploy("scaled", local.package(0.3), "s3", local.rails("scaled"))
+    assert local.endpoint("scaled")["ProductionVariants"][0]["DesiredInstanceCount"] == 3
+    assert scaled(local, "scaled") == (1, 4, 600.0)
+
+
+def test_other_instances_are_registered_anew_and_a_rollback_brings_back_the_old_ones(local: Stages) -> None:
+    set_bounds(local, "typed", 1, 2)
+    local.deploy("typed", local.package(0.2), "t1")
+    first = target(local, "typed")["ScalableTargetARN"]
+    local.deploy("typed", local.package(0.3), "t2", instance_type="ml.c5.large")
+    second = target(local, "typed")["ScalableTargetARN"]
+    roll_back(local.run("t3"), "typed", "", "it degraded", WAITING)
+    assert len({first, second, target(local, "typed")["ScalableTargetARN"]}) == 3
+
+
+def test_bounds_out_of_order_are_refused_before_anything_is_done(local: Stages) -> None:
+    set_bounds(local, "wrong", 3, 2)
+    with pytest.raises(Refused, match=r"min_instances \(3\) must be from 1 to max_instances \(2\)"):
+        local.deploy("wrong", local.package(0.2), "w1")
+    assert local.serves("wrong") is None
+
+
+def set_bounds(local: Stages, stage: str, least: int, most: int) -> None:
+    values = {"min_instances": least, "max_instances": most, "invocations_per_minute": 600}
+    for setting, value in values.items():
+        name = local.names.parameter("scaling", stage, setting)
+        client("ssm").put_parameter(Name=name, Value=str(value), Type="String", Overwrite=True)
+
+
+def target(local: Stages, stage: str) -> dict[str, Any]:
+    """The stage's scalable target; {} where there is none."""
+    asked = [f"endpoint/{local.names.endpoint(stage)}/variant/{VARIANT}"]
+    scaling = client("application-autoscaling")
+    found = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=asked)["ScalableTargets"]
+    return dict(found[0]) if found else {}
+
+
+def scaled(local: Stages, stage: str) -> tuple[int, int, float] | None:
+    """The least and the most instances of the stage, and what its policy aims at; None where it isn't scaled."""
+    found = target(local, stage)
+    if not found:
+        return None
+    scaling, resource = client("application-autoscaling"), found["ResourceId"]
+    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=resource)["ScalingPolicies"]
+    tracked = policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
+    return found["MinCapacity"], found["MaxCapacity"], tracked
 
 
 def evaluated(loss: float) -> dict[str, Any]:
