@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
-from install import images
+from pyhelm3 import Client
+
+from install import helm, images, values
 from install.builders import NoBuilder, find_builder
+from install.cluster import Cluster, ClusterFailed
+from install.down import down
+from install.up import InstallFailed, Release, status, up
 from loopcast.feed import FeedError, load_feed
 
 INTERRUPTED = 130
@@ -17,6 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m install", description=(__doc__ or "").partition(":")[0] + ".")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_images(commands.add_parser("images", help="build the images"))
+    _add_up(commands.add_parser("up", help="install on the cluster of KUBECONFIG, or upgrade"))
+    _add_down(commands.add_parser("down", help="uninstall, and leave nothing"))
+    _add_status(commands.add_parser("status", help="show how each part is"))
     arguments = parser.parse_args()
     try:
         return int(arguments.run(arguments))
@@ -84,6 +95,112 @@ def _build(builds: images.Images, arguments: argparse.Namespace, names: list[str
     if failed:
         return _refuse(f"{len(failed)} of {len(todo)} images were not built", 1)
     return 0
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--release", default="loopcast", help="the release's name (default: %(default)s)")
+    add("--namespace", default="loopcast", help="(default: %(default)s)")
+    add("--kubeconfig", type=Path, metavar="FILE", help="(default: KUBECONFIG, or ~/.kube/config)")
+    add("--context", help="the kubeconfig's context (default: its current one)")
+    add("--timeout", default="15m", help="how long Helm waits (default: %(default)s)")
+
+
+def _add_up(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Installs the chart charts/loopcast, or upgrades it, and waits until all of it is ready."
+    _add_release(parser)
+    add = parser.add_argument
+    add(
+        "--values-for",
+        default="",
+        choices=["", *values.places()],
+        help="begin with the values for this kind of cluster",
+    )
+    add("-f", "--values", type=Path, action="append", default=[], metavar="FILE", help="values over those; repeatable")
+    add("--set", action="append", default=[], metavar="NAME.NAME=VALUE", help="one value over those; repeatable")
+    add("--feed", type=Path, metavar="FILE", help="the feed file (default: the chart's, feeds/bitcoin-fees.yaml)")
+    add("--registry", default="", help="where the images are pulled from (default: they lie on the nodes)")
+    add("--tag", default="", help="the images' tag (default: the chart's appVersion)")
+    parser.set_defaults(run=install)
+
+
+def _add_down(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Uninstalls: policies, the release, what its programs made, definitions, and the namespace if up made it."
+    )
+    _add_release(parser)
+    parser.add_argument("--keep-crds", action="store_true", help="leave the definitions of our custom resources")
+    parser.set_defaults(run=uninstall)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows the release's revision, its parts and its policies; 1 where one of them is not ready."
+    _add_release(parser)
+    parser.set_defaults(run=show_status)
+
+
+def install(arguments: argparse.Namespace) -> int:
+    """`python -m install up`: 0 when all parts are ready, 1 when one failed, 2 when nothing could be tried."""
+    try:
+        if arguments.feed:
+            load_feed(arguments.feed)
+        wanted = values.gather(arguments.values_for, arguments.values, arguments.set, _options(arguments))
+    except (values.BadValues, FeedError) as error:
+        return _refuse(str(error))
+    release = Release(arguments.release, arguments.namespace, wanted, arguments.timeout)
+
+    async def work(cluster: Cluster, client: Client) -> bool:
+        await up(cluster, client, release, _say)
+        return True
+
+    return _on_cluster(arguments, work)
+
+
+def _options(arguments: argparse.Namespace) -> values.Values:
+    """What the options say, as values."""
+    image = {name: text for name, text in (("registry", arguments.registry), ("tag", arguments.tag)) if text}
+    feed = {"feed": arguments.feed.read_text(encoding="utf-8")} if arguments.feed else {}
+    more = {**({"image": image} if image else {}), **feed}
+    return {"global": more} if more else {}
+
+
+def uninstall(arguments: argparse.Namespace) -> int:
+    """`python -m install down`: 0 when nothing is left, also where nothing was there; 1 when something would not go."""
+
+    async def work(cluster: Cluster, client: Client) -> bool:
+        return await down(
+            cluster,
+            client,
+            arguments.release,
+            arguments.namespace,
+            arguments.timeout,
+            keep_definitions=arguments.keep_crds,
+            say=_say,
+        )
+
+    return _on_cluster(arguments, work)
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """`python -m install status`: 0 when all of the release is ready, 1 otherwise."""
+
+    async def work(cluster: Cluster, client: Client) -> bool:
+        return await status(cluster, client, arguments.release, arguments.namespace, _say)
+
+    return _on_cluster(arguments, work)
+
+
+def _on_cluster(arguments: argparse.Namespace, work: Callable[[Cluster, Client], Coroutine[Any, Any, bool]]) -> int:
+    try:
+        client = helm.client(arguments.kubeconfig, arguments.context)
+        cluster = Cluster(arguments.kubeconfig, arguments.context)
+        return 0 if asyncio.run(work(cluster, client)) else 1
+    except (ClusterFailed, helm.HelmFailed, InstallFailed) as error:
+        return _refuse(str(error), 1)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _refuse(sentence: str, code: int = 2) -> int:

@@ -122,7 +122,7 @@ def run(command: list[str], log: Path | None = None) -> None:
     environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
     last: deque[str] = deque(maxlen=LINES_OF_A_FAILURE)
     with (
-        open(log or os.devnull, "w") as kept,  # noqa: PTH123 - /dev/null is no file of ours
+        open(log or os.devnull, "w", buffering=1) as kept,  # noqa: PTH123 - /dev/null is no file of ours
         subprocess.Popen(
             command, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,

@@ -1,0 +1,101 @@
+"""Helm through pyhelm3, and the little that it has no command for: the dependencies of a chart in a folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pyhelm3 import Client, errors
+
+from install.values import Values
+
+
+class HelmFailed(Exception):
+    """Helm can't be used, or refused; the message is for the user."""
+
+
+def client(kubeconfig: Path | None, context: str | None) -> Client:
+    """A client of the helm on PATH. Raises `HelmFailed`."""
+    logging.getLogger("pyhelm3").setLevel(logging.CRITICAL)  # it warns of a release that is not there yet
+    if not shutil.which("helm"):
+        raise HelmFailed("helm is not on PATH: install Helm 3 and try again")
+    try:
+        return Client(kubeconfig=kubeconfig, kubecontext=context, default_timeout="10m")
+    except (ValueError, subprocess.CalledProcessError) as error:
+        said = subprocess.run(["helm", "version", "--template", "{{ .Version }}"], capture_output=True, text=True)
+        version = said.stdout.strip() or said.stderr.strip()
+        raise HelmFailed(
+            f"helm calls its version {version!r}, and one in full is needed, such as v3.18.0: install a released helm, "
+            "or build it with its version set"
+        ) from error
+
+
+def build_dependencies(chart: Path) -> None:
+    """Lays the charts that `chart` names by folder into it, theirs first. Raises `HelmFailed`."""
+    described = yaml.safe_load((chart / "Chart.yaml").read_text())
+    folders = [
+        (chart / dependency["repository"].removeprefix("file://")).resolve()
+        for dependency in described.get("dependencies", [])
+        if str(dependency.get("repository", "")).startswith("file://")
+    ]
+    for folder in folders:
+        build_dependencies(folder)
+    if folders:
+        done = subprocess.run(
+            ["helm", "dependency", "update", "--skip-refresh", str(chart)], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            raise HelmFailed(f"the charts that {chart.name} needs can't be gathered: {done.stderr.strip()}")
+
+
+async def revision(helm: Client, release: str, namespace: str) -> dict[str, Any] | None:
+    """The release's newest revision: its number and status; None where there is no such release."""
+    try:
+        found = await helm.get_current_revision(release, namespace=namespace)
+    except errors.ReleaseNotFoundError:
+        return None
+    return {"revision": found.revision, "status": found.status.value}
+
+
+async def install(helm: Client, chart: Path, release: str, namespace: str, values: Values, timeout: str) -> int:
+    """Installs or upgrades and waits; the revision's number. Raises `HelmFailed`.
+
+    A revision that an interrupted command left pending is put right first.
+    """
+    try:
+        await helm.get_proceedable_revision(release, namespace=namespace, timeout=timeout)
+        found = await helm.install_or_upgrade_release(
+            release,
+            await helm.get_chart(chart),
+            values,
+            namespace=namespace,
+            create_namespace=False,
+            reset_values=True,
+            timeout=timeout,
+            wait=True,
+        )
+    except errors.Error as error:
+        raise HelmFailed(_said(error)) from error
+    return int(found.revision)
+
+
+async def uninstall(helm: Client, release: str, namespace: str, timeout: str) -> bool:
+    """False where there was no such release. Raises `HelmFailed`."""
+    if await revision(helm, release, namespace) is None:
+        return False
+    try:
+        await helm.uninstall_release(release, namespace=namespace, timeout=timeout, wait=True)
+    except errors.ReleaseNotFoundError:
+        return False
+    except errors.Error as error:
+        raise HelmFailed(_said(error)) from error
+    return True
+
+
+def _said(error: errors.Error) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("WARNING", "walk.go:"))]
+    return "\n".join(lines).removeprefix("Error: ") or "helm failed and said nothing"
