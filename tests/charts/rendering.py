@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +44,7 @@ class Helm:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._built: set[str] = set()
+        self._rendered: dict[str, list[Object]] = {}
         shutil.copytree(CHARTS, folder / "charts", ignore=shutil.ignore_patterns("*.tgz", "Chart.lock"))
 
     def chart(self, name: str) -> Path:
@@ -58,12 +61,16 @@ class Helm:
         values: Values | Sequence[Values] = (),
         release: str = "loopcast",
         namespace: str = "loopcast",
-        upgrade: bool = False,
+        fresh: bool = False,
     ) -> list[Object]:
-        """The objects, those of hooks and tests among them. Raises `HelmError`."""
-        flags = ["--namespace", namespace, "--kube-version", KUBERNETES, *(["--is-upgrade"] if upgrade else [])]
-        text = self._helm("template", release, str(self.chart(chart)), *flags, *self._given(values))
-        return [item for item in yaml.safe_load_all(text) if item]
+        """The objects, those of hooks and tests among them; what was rendered before is not rendered again unless
+        `fresh`. Raises `HelmError`."""
+        key = json.dumps([chart, values, release, namespace], default=str)
+        if fresh or key not in self._rendered:
+            flags = ["--namespace", namespace, "--kube-version", KUBERNETES]
+            text = self._helm("template", release, str(self.chart(chart)), *flags, *self._given(values))
+            self._rendered[key] = [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
+        return copy.deepcopy(self._rendered[key])
 
     def lint(self, chart: str, values: Values | Sequence[Values] = ()) -> str:
         """Raises `HelmError`."""

@@ -10,7 +10,7 @@ import yaml
 from tests.charts import schemas
 from tests.charts.conftest import Render
 from tests.charts.policies import POLICIES, Policy
-from tests.charts.rendering import CHARTS, Helm, HelmError, Object, Values, chart_names, ci_values, hook, kinds
+from tests.charts.rendering import CHARTS, Helm, HelmError, Values, chart_names, ci_values, hook, kinds
 
 CASES = [(chart, "") for chart in chart_names()] + ci_values()
 IDS = [f"{chart}-{name.removesuffix('-values.yaml') or 'defaults'}" for chart, name in CASES]
@@ -22,46 +22,33 @@ def given(chart: str, file: str) -> Values:
     return CHARTS / chart / "ci" / file if file else {}
 
 
-@pytest.fixture(scope="module")
-def rendered(render: Render) -> Any:
-    """`rendered(chart, file)`, each rendered once."""
-    known: dict[tuple[str, str], list[Object]] = {}
-
-    def once(chart: str, file: str) -> list[Object]:
-        if (chart, file) not in known:
-            known[chart, file] = render(chart, given(chart, file))
-        return known[chart, file]
-
-    return once
-
-
 @every_case
 def test_should_pass_helms_own_checks(helm: Helm, chart: str, file: str) -> None:
     assert "1 chart(s) linted, 0 chart(s) failed" in helm.lint(chart, given(chart, file))
 
 
 @every_case
-def test_should_be_what_the_kubernetes_api_takes(rendered: Any, chart: str, file: str) -> None:
-    assert list(schemas.faults(rendered(chart, file))) == []
+def test_should_be_what_the_kubernetes_api_takes(render: Render, chart: str, file: str) -> None:
+    assert list(schemas.faults(render(chart, given(chart, file)))) == []
 
 
 @every_case
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
-def test_should_keep_to_the_policies(rendered: Any, policy: Policy, chart: str, file: str) -> None:
-    assert list(policy(rendered(chart, file))) == []
+def test_should_keep_to_the_policies(render: Render, policy: Policy, chart: str, file: str) -> None:
+    assert list(policy(render(chart, given(chart, file)))) == []
 
 
 @every_case
-def test_should_make_no_object_twice(rendered: Any, chart: str, file: str) -> None:
+def test_should_make_no_object_twice(render: Render, chart: str, file: str) -> None:
     """Nor may a hook's be another hook's; but one may come back after the release, as its role needs its name."""
-    objects = rendered(chart, file)
+    objects = render(chart, given(chart, file))
     for some in ([item for item in objects if not hook(item)], [item for item in objects if hook(item)]):
         assert len(kinds(some)) == len(some)
 
 
 @every_case
-def test_should_render_the_same_each_time(render: Render, rendered: Any, chart: str, file: str) -> None:
-    assert render(chart, given(chart, file)) == rendered(chart, file)
+def test_should_render_the_same_each_time(render: Render, chart: str, file: str) -> None:
+    assert render(chart, given(chart, file), fresh=True) == render(chart, given(chart, file))
 
 
 @every_chart
