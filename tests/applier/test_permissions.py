@@ -11,11 +11,15 @@ from pathlib import Path
 import boto3
 import pytest
 
+from applier.__main__ import DEFAULT_PATH
+from applier.kinds import KINDS
+from applier.manifest import placeholders, read_manifests
+from applier.resources import Place, resources_of
 from components.jobs import STEPS, Job, job_name
 from components.run import Run
 from loopcast.aws import client
 from loopcast.feed import load_feed
-from tests.applier.conftest import ACCOUNT, REGION, Stack
+from tests.applier.conftest import ACCOUNT, DEFAULT_FEED, REGION, Stack
 from tests.applier.test_declared import as_list, named
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +31,15 @@ IAM_NAMES = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
 """Of actions that IAM names otherwise than the API."""
+APPLIERS_NAMES = {
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
 FREE = {"sts:GetCallerIdentity"}
 """What everybody may."""
 PROGRAMS = {
@@ -113,6 +126,33 @@ def test_a_role_allows_what_its_program_calls_and_no_more(make_stack: Callable[[
 
     assert called - FREE - OF_OTHERS.get(part, set()) - granted == set()
     assert {action for action in granted - called if not action.startswith(BEYOND_PYTHON.get(part, ()))} == set()
+
+
+def test_the_appliers_role_allows_every_call_that_its_kinds_make_and_not_to_change_itself() -> None:
+    values = placeholders(load_feed(DEFAULT_FEED), ACCOUNT, REGION)
+    (role,) = resources_of(read_manifests(DEFAULT_PATH / "bootstrap", values), Place(ACCOUNT, REGION))
+    statements = [
+        statement
+        for document in role.spec["InlinePolicies"].values()
+        for statement in json.loads(document)["Statement"]
+    ]
+    granted = {action for item in statements if item["Effect"] == "Allow" for action in as_list(item["Action"])}
+
+    made = {
+        f"{kind.service}:{operation}"
+        for kind in KINDS
+        for operation in (
+            *(kind.create, kind.read, kind.delete),
+            *(update.operation for update in kind.updates),
+            *(operation for part in kind.parts for operation in (part.write, part.read)),
+        )
+    }
+    assert {APPLIERS_NAMES.get(action, action) for action in made} - granted == set()
+    assert not [action for action in granted if "*" in action]
+    assert len("".join("".join(role.spec["InlinePolicies"].values()).split())) <= 10_240
+    (denied,) = [item for item in statements if item["Effect"] == "Deny"]
+    assert denied["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/{role.name}"
+    assert all(action.split(":")[1].startswith(("Get", "List")) for action in denied["NotAction"])
 
 
 def allowed(stack: Stack, part: str = "pipelines") -> list[tuple[str, str]]:
