@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,10 @@ def promote_tag(environment: Path, tag: str) -> list[Path]:
     if tag == "latest":
         raise Refused("latest means another image each day: name the tag of one build")
     path = environment / "image.yaml"
-    _replace(path, ("global", "image", "tag"), tag, f'"{tag}"')
-    return [path, *_compile(environment, tag)]
+    text = _edited(path, ("global", "image", "tag"), tag, f'"{tag}"')
+    compiled = _compile(environment, tag)
+    path.write_text(text, encoding="utf-8")
+    return [path, *compiled]
 
 
 def promote_version(environment: Path, version: int) -> list[Path]:
@@ -41,12 +45,13 @@ def promote_version(environment: Path, version: int) -> list[Path]:
     path = environment / "policies" / "model.yaml"
     if "automatic" in _read(path)["spec"]["production"]:
         raise Refused(f"{environment.name} releases by itself: {path} says automatic")
-    _replace(path, ("spec", "production", "approvedVersion"), version, str(version))
+    text = _edited(path, ("spec", "production", "approvedVersion"), version, str(version))
+    path.write_text(text, encoding="utf-8")
     return [path]
 
 
-def _replace(path: Path, keys: tuple[str, ...], value: object, written: str) -> None:
-    """Writes another value on the line of `keys`. Raises `Refused` when that is not all that would change."""
+def _edited(path: Path, keys: tuple[str, ...], value: object, written: str) -> str:
+    """The file with another value on the line of `keys`. Raises `Refused` when that is not all that would change."""
     before, wanted = path.read_text(encoding="utf-8"), _read(path)
     held = _at(wanted, keys)
     if held.get(keys[-1]) == value:
@@ -56,7 +61,7 @@ def _replace(path: Path, keys: tuple[str, ...], value: object, written: str) -> 
     held[keys[-1]] = value
     if found != 1 or yaml.safe_load(after) != wanted:
         raise Refused(f"{path} has no line of its own for {'.'.join(keys)}: change it by hand")
-    path.write_text(after, encoding="utf-8")
+    return after
 
 
 def _at(found: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
@@ -77,11 +82,14 @@ def _compile(environment: Path, tag: str) -> list[Path]:
     output = environment / "pipelines"
     if not output.is_dir():
         return []
-    from pipelines.compile import compile_pipelines  # takes seconds, and is needed here alone
-
     registry = (_read(environment / "values.yaml")["global"].get("image") or {}).get("registry", "")
     image = f"{registry.rstrip('/')}/{IMAGE}:{tag}".lstrip("/")
-    return compile_pipelines(output, image=image)
+    command = [sys.executable, "-m", "pipelines.compile", "--output", str(output), "--image", image]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(f"the pipelines can't be compiled for {image}: {done.stderr}")
+    shutil.rmtree(output / "ir", ignore_errors=True)  # for Kubeflow's page alone
+    return sorted(output.glob("*.yaml"))
 
 
 def main(arguments: list[str] | None = None) -> None:
