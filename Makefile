@@ -9,8 +9,9 @@ export PYTHONWARNINGS ?=
 SOURCE ?= simulated
 APPROVE ?= auto
 PORT ?= 4566
+FOR ?= laptop-cluster
 
-.PHONY: help demo simulate up status down destroy test test-shared test-cluster lint format bench clean lock setup
+.PHONY: help demo simulate up status down destroy images install uninstall test test-shared test-charts test-cluster lint format bench clean lock setup
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -59,15 +60,35 @@ down: .venv/main/ready ## stop everything
 destroy: .venv/main/ready ## delete every AWS resource of the running stack and say what was removed
 	@$(PY) -m local.stack destroy
 
+# --- on a cluster -----------------------------------------------------------------------------------------
+images: .venv/main/ready flink/target/ready ## build the images (REGISTRY=, TAG=, PUSH=1, BASE=debian-12-image, BUILDER=docker|podman|buildah, ARCHIVE=folder)
+	@$(PY) -m install images $(if $(BUILDER),--builder "$(BUILDER)") $(if $(BUILD_OPTIONS),--build-options "$(BUILD_OPTIONS)") \
+	  $(if $(BASE),--base $(BASE)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(FEED),--feed $(FEED)) \
+	  $(if $(PUSH),--push) $(if $(ARCHIVE),--archive $(ARCHIVE))
+
+install: .venv/main/ready ## install all of it on the cluster of KUBECONFIG (FOR=laptop-cluster|eks, REGISTRY=, TAG=, FEED=, VALUES=file, SET="name=value ...")
+	@$(PY) -m install up --values-for $(FOR) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) \
+	  $(if $(FEED),--feed $(FEED)) $(if $(VALUES),-f $(VALUES)) $(foreach value,$(SET),--set $(value))
+
+uninstall: .venv/main/ready ## remove from the cluster what make install has put there
+	@$(PY) -m install down
+
 # --- quality ----------------------------------------------------------------------------------------------
 test: setup .venv/sagemaker/ready ## run the tests
-	@$(PY) -m pytest -m "not shared and not cluster"
+	@$(PY) -m pytest -m "not shared and not cluster and not charts"
 
 test-shared: setup ## run the tests that read the recordings in ../shared
 	@if [ -d ../shared/data ]; then $(PY) -m pytest -m shared; else echo "test-shared: ../shared/data is absent: nothing was run"; fi
 
-test-cluster: setup ## run the tests that need a Kubernetes (KUBECONFIG=file)
-	@if [ -n "$$KUBECONFIG" ]; then $(PY) -m pytest -m cluster; else echo "test-cluster: KUBECONFIG is not set: nothing was run"; fi
+test-charts: .venv/main/ready ## run the tests of the charts and of what Argo CD and ACK are given (needs helm; go for others' schemas)
+	@if command -v helm >/dev/null; then $(PY) -m pytest -m "charts and not cluster"; else echo "test-charts: helm is not installed: nothing was run"; fi
+
+# LOAD is run for each image's archive, as LOAD FILE: how a cluster that pulls from no registry gets images.
+test-cluster: setup ## build the images, install all of it on the cluster of KUBECONFIG, and put it to the test (BASE=, BUILDER=, LOAD=command)
+	@if [ -z "$$KUBECONFIG" ]; then echo "test-cluster: KUBECONFIG is not set: nothing was run"; exit 0; fi; set -e; \
+	  $(MAKE) --no-print-directory images $(if $(LOAD),ARCHIVE=build/images); \
+	  $(if $(LOAD),for archive in build/images/*.tar; do $(LOAD) $$archive; done;) \
+	  $(PY) -m pytest -m cluster
 
 lint: .venv/main/ready ## check style, types and the direction of imports
 	@.venv/main/bin/ruff check .
