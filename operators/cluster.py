@@ -20,6 +20,7 @@ from typing import Any
 
 import kopf
 import kubernetes as k8s
+import urllib3
 
 from loopcast.service import Part
 from operators import metrics
@@ -36,6 +37,7 @@ from operators.policies import (
     RELEASE,
     REQUEST,
     VERSION,
+    Kind,
     Policy,
     PolicyError,
     conditions,
@@ -195,6 +197,7 @@ def registry(shell: Shell) -> kopf.OperatorRegistry:
 
     @kopf.on.startup(registry=made)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.scanning.disabled = True  # else it asks for definitions and namespaces, which its role does not show
         settings.posting.enabled = False  # the shell posts events of its own: decisions, not log lines
         tasks.add(asyncio.create_task(shell.follow()))
 
@@ -215,11 +218,38 @@ def registry(shell: Shell) -> kopf.OperatorRegistry:
 def work(part: Part, settings: argparse.Namespace) -> None:
     """Follows the policies of a namespace until the part is told to stop."""
     configure_client()
+    await_definitions(part, settings.namespace, settings.poll_interval)
+    if part.stop.requested:
+        return
     launcher = _jobs(part, settings) if settings.runs == "jobs" else _kfp(part, settings)
     owner = f"{os.environ.get('HOSTNAME') or os.uname().nodename}-{os.getpid()}"
     claims = ClaimTable(part.names.launches_table, owner, part.clock.now)
     shell = Shell(part, Engine(claims, launcher, AwsObserver(part.names, part.clock)), settings.poll_interval)
     kopf.run(registry=registry(shell), standalone=True, namespaces=[settings.namespace], stop_flag=part.stop.flag)
+
+
+def await_definitions(part: Part, namespace: str, poll_seconds: float) -> None:
+    """Waits until the policies' kinds are served: kopf, which may not look for definitions, never would come to know
+    those that come after it."""
+    for kind in KINDS.values():
+        while not part.stop.requested and not _served(kind, namespace):
+            log.info("waiting for the definition of a kind", extra={"kind": kind.name})
+            part.health.beat()
+            part.stop.wait(poll_seconds)
+
+
+def _served(kind: Kind, namespace: str) -> bool:
+    """False as well while the API server can't be asked; its answers are logged."""
+    try:
+        k8s.client.CustomObjectsApi().list_namespaced_custom_object(
+            GROUP, VERSION, namespace, kind.plural, limit=1, _request_timeout=20
+        )
+    except (k8s.client.ApiException, urllib3.exceptions.HTTPError) as error:
+        log.warning(
+            "policies can't be listed", extra={"kind": kind.name, "error": getattr(error, "reason", str(error))}
+        )
+        return False
+    return True
 
 
 def _kfp(part: Part, settings: argparse.Namespace) -> Launcher:

@@ -27,9 +27,8 @@ def apply() -> str:
     when the cluster doesn't let it."""
     cluster.configure_client()
     definitions = k8s.client.ApiextensionsV1Api()
-    patch, how = definitions.patch_custom_resource_definition, "application/apply-patch+yaml"
     for kind in KINDS.values():
-        _call(patch, _name(kind), crd(kind), field_manager=_MANAGER, force=True, _content_type=how)
+        _call(_server_side_apply, definitions.api_client, kind)
     for kind in KINDS.values():
         _until(partial(_established, definitions, kind), f"{_name(kind)} is not served yet")
     return f"{_all()} are served."
@@ -51,6 +50,20 @@ def delete(namespace: str) -> str:
     for kind in present:
         _until(partial(_gone, definitions, kind), f"{_name(kind)} is not gone yet")
     return f"{_all()} are gone."
+
+
+def _server_side_apply(client: Any, kind: Kind, _request_timeout: Any) -> None:
+    """The client's own patch can't say that it applies."""
+    client.call_api(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
+        "PATCH",
+        path_params={"name": _name(kind)},
+        query_params=[("fieldManager", _MANAGER), ("force", "true")],
+        header_params={"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"},
+        body=crd(kind),
+        auth_settings=["BearerToken"],
+        _request_timeout=_request_timeout,
+    )
 
 
 def _release(kind: Kind, metadata: Mapping[str, Any]) -> None:

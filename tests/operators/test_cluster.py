@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -16,33 +13,25 @@ from operators.release_spec import ReleaseSpec
 from operators.retraining_spec import RetrainingSpec
 from tests.operators.conftest import CHECKOUT, Program, World, until
 from tests.operators.kfp_server import Kfp, serving
+from tests.operators.kube import get, kubectl, namespaced, require_cluster
+from tests.operators.test_job_launcher import template
 
 pytestmark = pytest.mark.cluster
 CRDS = CHECKOUT / "manifests" / "operator" / "crds.yaml"
 
 
-def kubectl(*arguments: str, given: object = None) -> str:
-    """What kubectl prints. Raises `CalledProcessError` when it refuses."""
-    text = json.dumps(given) if given is not None else None
-    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def cluster() -> None:
     """A cluster with our definitions; they stay, as an operator's do."""
-    if not os.environ.get("KUBECONFIG") or not shutil.which("kubectl"):
-        pytest.skip("KUBECONFIG is not set, or there is no kubectl: no cluster to test against")
-    kubectl("apply", "-f", str(CRDS))
+    require_cluster()
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
 
 
 @pytest.fixture
 def namespace(cluster: None) -> Iterator[str]:
-    name = f"loopcast-{uuid4().hex[:8]}"
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    with namespaced() as name:
+        yield name
 
 
 @pytest.fixture
@@ -62,12 +51,8 @@ def apply(namespace: str, document: dict[str, Any]) -> None:
     kubectl("apply", "-n", namespace, "-f", "-", given=document)
 
 
-def get(namespace: str, kind: str, name: str = "fees") -> dict[str, Any]:
-    return dict(json.loads(kubectl("get", kind, name, "-n", namespace, "-o", "json")))
-
-
 def status(namespace: str, kind: str) -> dict[str, Any]:
-    return dict(get(namespace, kind).get("status", {}))
+    return dict(get(namespace, kind, "fees").get("status", {}))
 
 
 def events(namespace: str) -> list[tuple[str, str, str]]:
@@ -169,7 +154,7 @@ def test_nothing_of_the_operator_is_left_on_a_policy(world: World, namespace: st
     program = start(world, namespace, kfp)
     apply(namespace, retraining(world))
     until(lambda: status(namespace, "rtp").get("reason") == "NothingDue")
-    metadata = get(namespace, "rtp")["metadata"]
+    metadata = get(namespace, "rtp", "fees")["metadata"]
     assert "finalizers" not in metadata
     assert set(metadata["annotations"]) == {"kubectl.kubernetes.io/last-applied-configuration"}
     assert program.stop() == 0
@@ -221,15 +206,82 @@ def test_a_policy_that_only_the_models_refuse_says_so_in_its_conditions(world: W
     assert "no cron expression" in ready["message"]
 
 
-def test_its_role_is_all_that_the_operator_needs(world: World, namespace: str, kfp: Kfp) -> None:
+def as_itself(world: World, namespace: str) -> str:
+    """The path of a KUBECONFIG with the operator's own role and nothing else."""
     kubectl("apply", "-n", namespace, "-f", str(CRDS.with_name("rbac.yaml")))
     token = kubectl("create", "token", "loopcast-operator", "-n", namespace).strip()
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
     config["users"][0]["user"] = {"token": token}
     (world.folder / "kubeconfig").write_text(json.dumps(config))
-    start(world, namespace, kfp, KUBECONFIG=str(world.folder / "kubeconfig"))
+    return str(world.folder / "kubeconfig")
+
+
+def test_its_role_is_all_that_the_operator_needs(world: World, namespace: str, kfp: Kfp) -> None:
+    start(world, namespace, kfp, KUBECONFIG=as_itself(world, namespace))
     world.alarm("ALARM")
     apply(namespace, retraining(world))
     until(lambda: status(namespace, "rtp").get("state") == "Running")
     until(lambda: "AlarmStanding" in str(events(namespace)))
     kubectl("delete", "rtp", "fees", "-n", namespace, "--timeout=10s")
+
+
+def own_deployment(namespace: str) -> None:
+    """A Deployment of the operator's name, which owns the Jobs."""
+    labels = {"app": "operator"}
+    pods = {"metadata": {"labels": labels}, "spec": template()["spec"]["template"]["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pods}
+    metadata = {"name": "loopcast-operator"}
+    document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+    kubectl("create", "-n", namespace, "-f", "-", given=document)
+
+
+def jobs(world: World, namespace: str, **env: str) -> Program:
+    """An operator that runs pipelines as Jobs."""
+    (world.folder / "job.yaml").write_text(json.dumps(template()))
+    flags = ["--runs", "jobs", "--job-template", str(world.folder / "job.yaml"), "--job-owner", "loopcast-operator"]
+    return world.operator("--namespace", namespace, *flags, **env)
+
+
+def test_without_kfp_an_alarm_runs_a_job_with_its_own_role_and_its_columns_tell_what_came_of_it(
+    world: World, namespace: str
+) -> None:
+    config = as_itself(world, namespace)
+    own_deployment(namespace)
+    jobs(world, namespace, KUBECONFIG=config)
+    world.alarm("ALARM")
+    apply(namespace, retraining(world))
+    until(lambda: get(namespace, "jobs")["items"])
+    [job] = get(namespace, "jobs")["items"]
+    assert job["metadata"]["annotations"]["loopcast.io/trigger"] == "AlarmStanding"
+    assert job["metadata"]["labels"]["loopcast.io/policy"] == "fees"
+    assert job["metadata"]["ownerReferences"][0]["name"] == "loopcast-operator"
+    until(lambda: status(namespace, "rtp").get("lastRun", {}).get("state") == "Succeeded")
+    assert status(namespace, "rtp")["lastRun"]["message"] == "Waits for approval."
+    [head, row] = kubectl("get", "rtp", "-n", namespace, "-o", "wide").splitlines()
+    assert head.split()[-4:] == ["RUN", "RUN", "SAID", "MESSAGE"]
+    assert job["metadata"]["name"] in row
+    assert "Waits for approval." in row
+
+
+def test_without_kfp_a_run_that_takes_too_long_is_ended(world: World, namespace: str) -> None:
+    own_deployment(namespace)
+    jobs(world, namespace)
+    world.alarm("ALARM")
+    apply(namespace, retraining(world, pipeline={"name": "endless"}, runTimeout="2s"))
+    until(lambda: status(namespace, "rtp").get("lastRun", {}).get("state") == "Canceled")
+    until(lambda: not get(namespace, "jobs")["items"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--runs jobs needs a --job-template"),
+        (["--job-template", "nowhere.yaml"], "The template nowhere.yaml can't be read"),
+    ],
+)
+def test_an_operator_without_a_template_says_so_at_once(
+    world: World, cluster: None, flags: list[str], said: str
+) -> None:
+    program = world.operator("--runs", "jobs", *flags)
+    assert program.process.wait(30) == 1
+    assert said in program.text
