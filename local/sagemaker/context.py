@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from local.sagemaker.places import Place
 from local.sagemaker.registry import SERVICES, Service
 from local.sagemaker.store import Store
 from loopcast import aws
@@ -27,10 +28,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Context:
-    """The server's settings, its store, and the services that run in it."""
+    """The server's settings, its store, where its programs run, and the services that run in it."""
 
     settings: Settings
     store: Store
+    place: Place
     _services: dict[type[Any], Service] = field(default_factory=dict)
 
     def service(self, kind: type[KIND]) -> KIND:

@@ -6,15 +6,15 @@ import functools
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from local.sagemaker import alarms, endpoint_configs, endpoint_state, fleet, programs
+from local.sagemaker import alarms, endpoint_configs, endpoint_state, fleet
 from local.sagemaker.context import Context, now
 from local.sagemaker.endpoint_state import KIND as KIND
 from local.sagemaker.errors import ValidationException
+from local.sagemaker.places import Program
 from local.sagemaker.plan import read_plan
-from local.sagemaker.programs import Program
 from local.sagemaker.registry import Json, operation, service
 from local.sagemaker.resources import create, describe, listing
 from local.sagemaker.rollout import Interrupted, Rollout, mend
@@ -105,7 +105,7 @@ class Endpoints:
         self._closing = threading.Event()
 
     def start(self) -> None:
-        running = programs.running(self._context.settings.state)
+        running = self._context.place.running()
         for resource in self._context.store.all(KIND.arn):
             self._take_up(resource, running)
         self._run("endpoints", self._watch)
@@ -114,7 +114,12 @@ class Endpoints:
         self._closing.set()
         for thread in list(self._threads):
             thread.join(10)
-        fleet.stop(variant for one in self._traffic.values() for variant in one.variants)
+        left = [variant for one in self._traffic.values() for variant in one.variants]
+        if self._context.place.tends:
+            for variant in left:
+                variant.logs.ship()
+        else:
+            fleet.stop(left)
 
     def traffic(self, endpoint: str) -> Traffic | None:
         """The programs behind an endpoint that is in service, or will be."""
@@ -156,7 +161,7 @@ class Endpoints:
         shutil.rmtree(self._context.settings.state / "endpoint" / endpoint, ignore_errors=True)
         KIND.delete(self._context, endpoint)
 
-    def _take_up(self, resource: Resource, running: dict[Path, Program]) -> None:
+    def _take_up(self, resource: Resource, running: Mapping[Path, Program]) -> None:
         """Goes on with an endpoint of an earlier server."""
         endpoint, status = resource.name, resource.document["EndpointStatus"]
         traffic = self._traffic[endpoint] = Traffic(endpoint)
@@ -174,7 +179,7 @@ class Endpoints:
         elif status not in _SETTLED:
             self._run(endpoint, lambda: self._rollout(endpoint).run())
 
-    def _adopt(self, traffic: Traffic, notes: list[Json], running: dict[Path, Program]) -> None:
+    def _adopt(self, traffic: Traffic, notes: list[Json], running: Mapping[Path, Program]) -> None:
         """Takes over the fleets that still run; a new one only beside its old one."""
         fleets = [fleet.adopt(self._context, traffic.endpoint, note, running) for note in notes]
         kept = [one for one in fleets if one is not None] if fleets and fleets[0] is not None else []

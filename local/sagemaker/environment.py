@@ -10,16 +10,15 @@ from local.sagemaker.registry import Json
 from loopcast import aws
 
 
-def common_environment(python: Path) -> dict[str, str]:
-    """What every program gets: the region, and its environment's commands first."""
-    return {
-        "AWS_REGION": aws.region(),
-        "AWS_DEFAULT_REGION": aws.region(),
-        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
+def common_environment(python: Path | None) -> dict[str, str]:
+    """What every program gets: the region and, unless a container has its own, its environment's commands first."""
+    region = {"AWS_REGION": aws.region(), "AWS_DEFAULT_REGION": aws.region()}
+    if python is None:
+        return region
+    return {**region, "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
-def training_environment(document: Json, base: str, python: Path) -> dict[str, str]:
+def training_environment(document: Json, base: str, python: Path | None, interface: str = "lo") -> dict[str, str]:
     """The variables of the training job that `document` describes, whose files lie below `base`."""
     hyperparameters = document.get("HyperParameters", {})
     channels = {name: f"{base}/input/data/{name}" for name in _channel_names(document)}
@@ -39,7 +38,7 @@ def training_environment(document: Json, base: str, python: Path) -> dict[str, s
         "SM_HOSTS": '["algo-1"]',
         "SM_CURRENT_HOST": "algo-1",
         "SM_CURRENT_INSTANCE_TYPE": instance,
-        "SM_NETWORK_INTERFACE_NAME": "lo",
+        "SM_NETWORK_INTERFACE_NAME": interface,
         "SM_NUM_CPUS": str(os.cpu_count()),
         "SM_NUM_GPUS": "0",
         **{f"SM_CHANNEL_{_upper(name)}": path for name, path in channels.items()},

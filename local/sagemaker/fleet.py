@@ -13,7 +13,7 @@ from local.sagemaker.context import Context
 from local.sagemaker.images import find_image
 from local.sagemaker.logs import LogShipper
 from local.sagemaker.models import container_of
-from local.sagemaker.programs import Program
+from local.sagemaker.places import Program
 from local.sagemaker.registry import Json
 from local.sagemaker.serving import adopt_server, start_server
 from local.sagemaker.traffic import Fleet, Variant
@@ -68,8 +68,8 @@ def _adopt(context: Context, endpoint: str, note: Json, running: Mapping[Path, P
     program = running.get(folder)
     if program is None:
         return None
-    server = adopt_server(program)
-    if not server.healthy():
+    server = adopt_server(context.place, program)
+    if not context.place.tends and not server.healthy():
         return None
     return Variant(name, note["weight"], folder, server, _logs(endpoint, name, folder), note["is_shadow"])
 
@@ -109,7 +109,15 @@ def _start(context: Context, endpoint: str, definition: Json, is_shadow: bool) -
     image = find_image(context.settings.images, container.image)
     folder = _folder(context, endpoint) / f"{name}-{uuid.uuid4().hex[:8]}"
     environment = {"ENDPOINT_NAME": endpoint, "VARIANT_NAME": name}
-    server = start_server(folder, container, image, environment)
+    server = start_server(
+        context.place,
+        folder,
+        container,
+        image,
+        environment,
+        instance=definition.get("InstanceType", ""),
+        count=definition["InitialInstanceCount"],
+    )
     return Variant(name, definition["InitialVariantWeight"], folder, server, _logs(endpoint, name, folder), is_shadow)
 
 

@@ -20,7 +20,7 @@ from local.sagemaker.context import Context, now
 from local.sagemaker.errors import ResourceInUse, ValidationException
 from local.sagemaker.images import UnknownImage
 from local.sagemaker.logs import LogShipper
-from local.sagemaker.programs import Program
+from local.sagemaker.places import Program
 from local.sagemaker.registry import Json, service
 from local.sagemaker.resources import Kind, create
 from local.sagemaker.storage import StorageError
@@ -172,20 +172,29 @@ class Job(ABC):
         finally:
             _ship(shippers)
         code = programs.exit_code(self.folder)
+        if code is None and program is not None and program.reason:
+            raise JobFailed(f"InternalServerError: {program.reason}")
         return 137 if code is None else code  # without a code, the program was killed
 
     def logs(self) -> list[tuple[Path, str]]:
         """The logs of the job's programs, with the host of each."""
         return [(self.folder / "log", "algo-1")]
 
+    def tell(self, waiting: str) -> None:
+        """Says why the program doesn't run yet; empty when it does."""
+        log.info("a program waits" if waiting else "a program runs", extra={"job": self.name, "reason": waiting})
+
     def _watch(self, program: Program, shippers: Sequence[LogShipper]) -> None:
         allowed = self.document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY)
-        deadline = program.process.create_time() + allowed
         shipped = time.monotonic()
+        told = ""
         while not program.wait(0.1):
             if self._closing.is_set():
                 self._leave(program)
-            if self.stopping.is_set() or time.time() > deadline:
+            if program.waiting != told:
+                told = program.waiting
+                self.tell(told)
+            if self.stopping.is_set() or time.time() > program.began + allowed:
                 program.stop(self.context.settings.grace_seconds)
                 raise JobStopped(timed_out=not self.stopping.is_set())
             if time.monotonic() > shipped + _LOG_SECONDS:
@@ -193,7 +202,10 @@ class Job(ABC):
                 shipped = time.monotonic()
 
     def _leave(self, program: Program) -> None:
-        """Stops the program because the server stops: the job begins anew with the next server."""
+        """Stops the program because the server stops: the job begins anew with the next server. Where programs are
+        tended it goes on, and the next server with it."""
+        if self.context.place.tends:
+            raise Closing
         program.stop(_CLOSING_SECONDS)
         (self.folder / "exit_code").unlink(missing_ok=True)
         self.change(lambda resource: resource.notes.update(attempts=0))
@@ -218,7 +230,7 @@ class Runner:
         self._running: dict[tuple[str, str], tuple[Job, threading.Thread]] = {}
 
     def start(self) -> None:
-        adoptable = programs.running(self._context.settings.state)
+        adoptable = self._context.place.running()
         for kind in JOBS:
             for resource in self._context.store.all(kind.kind.arn):
                 if resource.document[f"{kind.kind.prefix}Status"] not in ENDED:

@@ -13,7 +13,8 @@ from local.sagemaker.environment import common_environment
 from local.sagemaker.errors import ResourceLimitExceeded, ValidationException
 from local.sagemaker.images import find_image
 from local.sagemaker.jobs import JOBS, Job, JobFailed, create_job, delete_job, stop_job
-from local.sagemaker.programs import BASE, Program
+from local.sagemaker.places import Program, Task
+from local.sagemaker.programs import BASE
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, describe, listing
 
@@ -80,10 +81,9 @@ class ProcessingJob(Job):
         specification = document["AppSpecification"]
         image = find_image(self.context.settings.images, specification["ImageUri"])
         self._prepare(document)
-        entrypoint = specification.get("ContainerEntrypoint") or [str(image.python), "-m", image.module or ""]
-        if not image.module and "ContainerEntrypoint" not in specification:
+        entrypoint = specification.get("ContainerEntrypoint", [])
+        if not image.runs and not entrypoint:
             raise JobFailed(f"ClientError: the image {image.uri} has no program of its own: give ContainerEntrypoint")
-        command = image.entrypoint([*entrypoint, *specification.get("ContainerArguments", [])])
         self.set(ProcessingStartTime=now(), LastModifiedTime=now())
         environment = {
             **common_environment(image.python),
@@ -91,7 +91,10 @@ class ProcessingJob(Job):
             "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
             **document.get("Environment", {}),
         }
-        return programs.start(self.folder, command, environment)
+        instance = document["ProcessingResources"]["ClusterConfig"].get("InstanceType", "")
+        arguments = specification.get("ContainerArguments", [])
+        task = Task(self.folder, image, arguments, environment, entrypoint=entrypoint, instance=instance)
+        return self.context.place.start(task)
 
     def _prepare(self, document: Json) -> None:
         base = programs.make_folder(self.folder)

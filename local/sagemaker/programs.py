@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ import psutil
 CONTRACT = Path(__file__).with_name("contract.sh")
 BASE = "/opt/ml"
 
+_ports = threading.Lock()
+_recent_ports: list[int] = []
+
 
 @dataclass
 class Program:
@@ -30,6 +35,18 @@ class Program:
     folder: Path
     process: psutil.Process
     _ended: bool = False
+    waiting = ""
+    reason = ""
+
+    @property
+    def began(self) -> float:
+        """When it began to run, in seconds since the epoch."""
+        return self.process.create_time()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.wait(0)
 
     def wait(self, seconds: float) -> bool:
         """Whether the program has ended within `seconds`."""
@@ -86,6 +103,19 @@ def start(folder: Path, command: Sequence[str], environment: Mapping[str, str], 
 def base_directory(folder: Path) -> str:
     """What the program in `folder` is told to find its files under."""
     return BASE if namespace_prefix() is not None else str(folder / "opt" / "ml")
+
+
+def free_port() -> int:
+    """A port on which nothing listens, and that was not given a moment ago to a program that doesn't listen yet."""
+    with _ports:
+        while True:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port = int(listener.getsockname()[1])
+            if port not in _recent_ports:
+                _recent_ports.append(port)
+                del _recent_ports[:-100]
+                return port
 
 
 def exit_code(folder: Path) -> int | None:

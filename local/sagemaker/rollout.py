@@ -134,7 +134,7 @@ class Rollout:
     def _mend(self) -> None:
         """Starts old programs again that have ended by themselves; new ones must not."""
         *old, new = self._traffic.fleets
-        ended = [variant.name for variant in new.variants if variant.has_ended]
+        ended = [variant.name for variant in new.variants if variant.has_failed]
         if ended:
             raise Abandoned(f"The programs of {', '.join(ended)} ended by themselves during deployment.")
         for one in old:

@@ -56,6 +56,7 @@ def application(context: Context) -> Starlette:
         Route("/healthz", _healthy),
         Route("/readyz", _healthy),
         Route("/metrics", _metrics),
+        *context.place.routes(),
         Route("/{path:path}", respond, methods=METHODS),
     ]
     return Starlette(routes=routes, lifespan=lifespan)

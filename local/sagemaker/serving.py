@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import urllib3
 
@@ -15,15 +14,15 @@ from local.sagemaker import programs, storage
 from local.sagemaker.environment import common_environment
 from local.sagemaker.images import Image
 from local.sagemaker.models import Container
-from local.sagemaker.programs import Program
+from local.sagemaker.places import Place, Program, Task
+from local.sagemaker.programs import free_port as free_port
 
 INVOCATION_SECONDS = 60.0
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 30.0
 
 _pool = urllib3.PoolManager(maxsize=32, retries=False)
-_ports = threading.Lock()
-_recent_ports: list[int] = []
 
 
 class NotServed(Exception):
@@ -41,22 +40,40 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Server:
-    """The program that serves a model on `port` of this machine."""
+    """The program that serves a model on `port` of `host`. Where its place starts it again by itself, it is asked again
+    for `patience` seconds while nothing listens there, and once when the connection ends without an answer."""
 
     program: Program
     port: int
+    host: str = "127.0.0.1"
+    patience: float = 0.0
+    _pause: ClassVar[float] = 0.25
 
     def invoke(self, body: bytes, headers: Mapping[str, str], seconds: float = INVOCATION_SECONDS) -> Invocation:
         """POST /invocations. Raises `urllib3.exceptions.HTTPError` when no answer comes in time."""
-        answer = _pool.request(
-            "POST", f"http://127.0.0.1:{self.port}/invocations", body=body, headers=headers, timeout=seconds
-        )
+        deadline = time.monotonic() + self.patience
+        broken = 0
+        while True:
+            try:
+                return self._invoke(body, headers, seconds)
+            except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
+                broken += isinstance(error, urllib3.exceptions.ProtocolError)
+                if time.monotonic() >= deadline or broken > 1:
+                    raise
+                time.sleep(self._pause)
+
+    def _invoke(self, body: bytes, headers: Mapping[str, str], seconds: float) -> Invocation:
+        answer = _pool.request("POST", f"{self._url}/invocations", body=body, headers=headers, timeout=seconds)
         return Invocation(answer.status, answer.data, {name.lower(): value for name, value in answer.headers.items()})
+
+    @property
+    def _url(self) -> str:
+        return f"http://{self.host}:{self.port}"
 
     def healthy(self) -> bool:
         """Whether /ping answers 200."""
         try:
-            return bool(_pool.request("GET", f"http://127.0.0.1:{self.port}/ping", timeout=2.0).status == 200)
+            return bool(_pool.request("GET", f"{self._url}/ping", timeout=2.0).status == 200)
         except urllib3.exceptions.HTTPError:
             return False
 
@@ -65,51 +82,54 @@ class Server:
         deadline = time.monotonic() + (seconds or _START_SECONDS)
         while not self.healthy():
             check()
-            if self.program.wait(_POLL_SECONDS):
+            if self.program.wait(_POLL_SECONDS) or self.program.has_failed:
                 code = programs.exit_code(self.program.folder)
-                raise NotServed(f"the program ended with exit code {code}: {_tail(self.program.folder)}")
+                reason = self.program.reason or f"the program ended with exit code {code}"
+                raise NotServed(f"{reason}: {_tail(self.program.folder)}")
             if time.monotonic() > deadline:
-                raise NotServed(f"/ping did not answer 200 in time: {_tail(self.program.folder)}")
+                reason = self.program.waiting or "/ping did not answer 200 in time"
+                raise NotServed(f"{reason}: {_tail(self.program.folder)}")
 
 
-def start_server(folder: Path, container: Container, image: Image, environment: Mapping[str, str]) -> Server:
-    """Fetches the model and starts the program; it is not healthy yet. Raises `StorageError`."""
+def start_server(
+    place: Place,
+    folder: Path,
+    container: Container,
+    image: Image,
+    environment: Mapping[str, str],
+    *,
+    instance: str = "",
+    count: int = 1,
+) -> Server:
+    """Fetches the model and starts the program; it is not healthy yet. Raises `StorageError`, `UnknownImage`."""
     base = programs.make_folder(folder)
     (base / "model").mkdir()
     if container.model_data and container.model_data.endswith("/"):
         storage.download({"S3Uri": container.model_data}, base / "model")
     elif container.model_data:
         storage.download_archive(container.model_data, base / "model")
-    port = free_port()
+    port = place.port()
     (folder / "port").write_text(str(port))
     variables = {
         **common_environment(image.python),
-        "SM_MODEL_DIR": f"{programs.base_directory(folder)}/model",
+        "SM_MODEL_DIR": f"{place.base_directory(folder)}/model",
         "SAGEMAKER_MULTI_MODEL": "false",
         "SAGEMAKER_SAFE_PORT_RANGE": f"{port}-{port}",
         **container.environment,
         **environment,
         "SAGEMAKER_BIND_TO_PORT": str(port),
     }
-    return Server(programs.start(folder, image.command("serve"), variables), port)
+    task = Task(folder, image, ["serve"], variables, instance=instance, count=count)
+    return _server(place, place.serve(task, port), port)
 
 
-def adopt_server(program: Program) -> Server:
+def adopt_server(place: Place, program: Program) -> Server:
     """The server that an earlier process of ours started."""
-    return Server(program, int((program.folder / "port").read_text()))
+    return _server(place, program, int((program.folder / "port").read_text()))
 
 
-def free_port() -> int:
-    """A port on which nothing listens, and that was not given a moment ago to a program that doesn't listen yet."""
-    with _ports:
-        while True:
-            with socket.socket() as listener:
-                listener.bind(("127.0.0.1", 0))
-                port = int(listener.getsockname()[1])
-            if port not in _recent_ports:
-                _recent_ports.append(port)
-                del _recent_ports[:-100]
-                return port
+def _server(place: Place, program: Program, port: int) -> Server:
+    return Server(program, port, place.address(program), _PATIENCE_SECONDS if place.tends else 0.0)
 
 
 def _tail(folder: Path) -> str:

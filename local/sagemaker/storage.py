@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local.sagemaker.archives import unpack
 from loopcast import aws
 
 _PARALLEL = 8
@@ -82,7 +83,7 @@ def download_archive(uri: str, folder: Path) -> None:
     _fetch(bucket, key, archive)
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(folder, filter="data")
+            unpack(tar, folder)
     except tarfile.TarError as error:
         raise StorageError(f"{uri} can't be unpacked as a tar.gz file: {error}") from error
     archive.unlink()

@@ -41,6 +41,11 @@ class Variant:
         """Whether its program has ended by itself."""
         return self.server.program.wait(0)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether its program has ended by itself, also when its place has started it again."""
+        return self.server.program.has_failed
+
     def note(self) -> Json:
         """What is kept of it in the store."""
         return {"name": self.name, "weight": self.weight, "folder": self.folder.name, "is_shadow": self.is_shadow}

@@ -12,9 +12,9 @@ from local.sagemaker import hosts, programs, storage
 from local.sagemaker.context import Context, now
 from local.sagemaker.environment import training_environment
 from local.sagemaker.errors import ResourceLimitExceeded, ValidationException
-from local.sagemaker.images import Image, find_image
+from local.sagemaker.images import find_image
 from local.sagemaker.jobs import JOBS, Job, JobFailed, JobStopped, create_job, delete_job, stop_job
-from local.sagemaker.programs import Program
+from local.sagemaker.places import Program, Task
 from local.sagemaker.registry import Json, operation
 from local.sagemaker.resources import Kind, describe, listing
 from local.sagemaker.store import Resource
@@ -51,7 +51,7 @@ def start_training_job(context: Context, request: Json, **fields: str) -> Json:
     algorithm = request.get("AlgorithmSpecification", {})
     if "TrainingImage" not in algorithm:
         raise ValidationException("AlgorithmSpecification.TrainingImage is missing: this SageMaker runs images only.")
-    _check_instances(request)
+    _check_instances(context, request)
     _check_channels(request.get("InputDataConfig", []), len(_hosts(request)))
     document = {
         "SecondaryStatus": "Starting",
@@ -129,18 +129,33 @@ class TrainingJob(Job):
         self.step()
         self.enter("Training")
         self.set(TrainingStartTime=now())
-        environment = training_environment(document, programs.base_directory(self.folder), image.python)
-        command, names = _command(document, image), _hosts(document)
-        if len(names) == 1:
-            return programs.start(self.folder, command, environment)
-        return programs.start(self.folder, hosts.command(self.folder, names, command), environment, contained=False)
+        place, algorithm = self.context.place, document["AlgorithmSpecification"]
+        base = place.base_directory(self.folder)
+        entrypoint, arguments = algorithm.get("ContainerEntrypoint", []), algorithm.get("ContainerArguments", [])
+        task = Task(
+            self.folder,
+            image,
+            arguments if entrypoint else ["train", *arguments],
+            training_environment(document, base, image.python, place.interface),
+            entrypoint=entrypoint,
+            names=_hosts(document),
+            instance=document.get("ResourceConfig", {}).get("InstanceType", ""),
+        )
+        return place.start(task)
+
+    def tell(self, waiting: str) -> None:
+        super().tell(waiting)
+        said = waiting or _MESSAGES["Training"]
+        last = self.document["SecondaryStatusTransitions"][-1]
+        if last["Status"] == "Training" and last["StatusMessage"] != said:
+            self.change(lambda resource: _say(resource.document, said))
 
     def _prepare(self, document: Json) -> None:
         base = programs.make_folder(self.folder)
         names = _hosts(document)
         others = hosts.make_folders(self.folder, names)
         for host, place in {hosts.LEADER: base, **others}.items():
-            _lay_out(place, _configuration(document, host))
+            _lay_out(place, _configuration(document, host, self.context.place.interface))
         for channel in document.get("InputDataConfig", []):
             self.check()
             source = channel["DataSource"]["S3DataSource"]
@@ -214,14 +229,6 @@ def last_value(expression: str, text: str) -> list[float]:
         return []
 
 
-def _command(document: Json, image: Image) -> list[str]:
-    algorithm = document["AlgorithmSpecification"]
-    arguments = algorithm.get("ContainerArguments", [])
-    if "ContainerEntrypoint" in algorithm:
-        return image.entrypoint([*algorithm["ContainerEntrypoint"], *arguments])
-    return [*image.command("train"), *arguments]
-
-
 def _hosts(document: Json) -> list[str]:
     return hosts.names_of(document.get("ResourceConfig", {}).get("InstanceCount", 1))
 
@@ -234,7 +241,7 @@ def _lay_out(base: Path, configuration: Json) -> None:
         (base / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
 
 
-def _configuration(document: Json, host: str) -> dict[str, Any]:
+def _configuration(document: Json, host: str, interface: str) -> dict[str, Any]:
     """The files of /opt/ml/input/config of a host, by their names without `.json`."""
     kind = document.get("ResourceConfig", {}).get("InstanceType", "local")
     names = _hosts(document)
@@ -248,7 +255,7 @@ def _configuration(document: Json, host: str) -> dict[str, Any]:
             "current_group_name": "homogeneousCluster",
             "hosts": names,
             "instance_groups": [group],
-            "network_interface_name": "lo",
+            "network_interface_name": interface,
         },
         "inputdataconfig": {
             channel["ChannelName"]: {
@@ -263,8 +270,8 @@ def _configuration(document: Json, host: str) -> dict[str, Any]:
     }
 
 
-def _check_instances(request: Json) -> None:
-    """Raises `ResourceLimitExceeded` for what this machine can't be: all instances are programs on it."""
+def _check_instances(context: Context, request: Json) -> None:
+    """Raises `ResourceLimitExceeded` for what the place where programs run can't be."""
     resources = request.get("ResourceConfig", {})
     count = resources.get("InstanceCount", 1)
     if count > MOST_INSTANCES or resources.get("InstanceGroups"):
@@ -272,8 +279,9 @@ def _check_instances(request: Json) -> None:
             f"The account-level service limit 'instances of a training job' is {MOST_INSTANCES}, in one group: "
             "all instances are this machine."
         )
-    if count > 1 and programs.namespace_prefix() is None:
-        raise ResourceLimitExceeded("This machine gives programs no mount namespaces: train on 1 instance.")
+    refusal = context.place.refusal(count)
+    if refusal:
+        raise ResourceLimitExceeded(refusal)
 
 
 def _check_channels(channels: list[Json], count: int) -> None:
@@ -321,6 +329,10 @@ def _enter(document: Json, status: str) -> None:
     transitions[-1]["EndTime"] = transition["StartTime"]
     transitions.append(transition)
     document.update(SecondaryStatus=status, LastModifiedTime=transition["StartTime"])
+
+
+def _say(document: Json, message: str) -> None:
+    document["SecondaryStatusTransitions"][-1]["StatusMessage"] = message
 
 
 def _note_stopping(resource: Resource) -> None:

@@ -98,7 +98,8 @@ class TransformJob(Job):
             "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document["MaxPayloadInMB"]),
             **document.get("Environment", {}),
         }
-        return start_server(self.folder, container, image, environment)
+        instance = document.get("TransformResources", {}).get("InstanceType", "")
+        return start_server(self.context.place, self.folder, container, image, environment, instance=instance)
 
     def _transform_all(self, document: Json, server: Server) -> None:
         uri = document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]

@@ -66,10 +66,10 @@ def _server(arguments: argparse.Namespace) -> SourceServer:
     listing = Listing(arrivals, ledger, timeline, page_size=_page_size(arguments), speed=arguments.speed)
     about = {"mode": arguments.mode, "seed": seed, "start": _iso(start), **_shift(generator, start)}
     try:
-        return SourceServer(arguments.port, listing, about)
+        return SourceServer(arguments.port, listing, about, arguments.host)
     except OSError as error:
         raise _Refused(
-            f"local.source can't listen on 127.0.0.1:{arguments.port} ({error.strerror}): "
+            f"local.source can't listen on {arguments.host}:{arguments.port} ({error.strerror}): "
             "stop what uses that port, or choose another with --port"
         ) from error
 
@@ -140,7 +140,8 @@ def _serve(server: SourceServer) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.source", description=__doc__)
     add = parser.add_argument
-    add("--port", type=int, default=4568, help="listens on 127.0.0.1 (default: %(default)s; 0 for any free one)")
+    add("--port", type=int, default=4568, help="default: %(default)s; 0 for any free one")
+    add("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     add("--mode", choices=("simulated", "recording"), default="simulated", help="default: %(default)s")
     add("--recording", type=Path, metavar="FILE", help="parquet file of five-minute snapshots, or saved JSON answer")
     add("--speed", type=_speed, default=1.0, metavar="N", help="event seconds in a second (default: %(default)s)")

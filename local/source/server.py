@@ -43,13 +43,13 @@ class Control(BaseModel):
 
 
 class SourceServer(ThreadingHTTPServer):
-    """Serves `listing` on 127.0.0.1; `about` is what `/control` says beside the listing's status."""
+    """Serves `listing` on `port` of `host`; `about` is what `/control` says beside the listing's status."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, listing: Listing, about: Mapping[str, Any]) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, listing: Listing, about: Mapping[str, Any], host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
         self.listing, self.about, self.faults = listing, about, Faults()
         self.registry = CollectorRegistry()
         self.registry.register(_Collector(listing))

@@ -129,7 +129,7 @@ def unpacked(uri: str) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in members}  # type: ignore[union-attr]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """What `condition` returns once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -189,10 +189,11 @@ def configure(
     name: str,
     capture: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
+    image: str = IMAGE,
     **weights: float,
 ) -> None:
     for variant in weights:
-        container = {"Image": IMAGE, "ModelDataUrl": put_model(f"{name}/{variant}.tar.gz", variant)}
+        container = {"Image": image, "ModelDataUrl": put_model(f"{name}/{variant}.tar.gz", variant)}
         sagemaker.create_model(
             ModelName=f"{name}-{variant}",
             ExecutionRoleArn=ROLE,

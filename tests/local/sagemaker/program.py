@@ -15,9 +15,9 @@ BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 def train() -> None:
     """Writes what it saw into the model; then does what the hyperparameter `do` says."""
     hyperparameters = json.loads((BASE / "input/config/hyperparameters.json").read_text())
+    _see(hyperparameters)
     print("epoch=0 loss=2.5", flush=True)
     print("epoch=1 loss=0.25", flush=True)
-    _see(hyperparameters)
     if hyperparameters.get("do") == "objective":
         print(f"loss={hyperparameters['offset']}", flush=True)
         return
@@ -42,6 +42,7 @@ def _do(what: str) -> None:
         "wait-for-file": _wait_for_file,
         "ignore-sigterm": _ignore_sigterm,
         "leave-child": lambda: os.fork() or time.sleep(600),
+        "exhaust": _exhaust,
         "meet": _meet,
         "fail-on-second": lambda: (
             _fail("ClientError: the second is bad", 3) if _host() == "algo-2" else time.sleep(600)
@@ -94,6 +95,13 @@ def _ignore_sigterm() -> None:
     time.sleep(600)
 
 
+def _exhaust() -> None:
+    """Takes all the memory that it can get."""
+    taken = []
+    while True:
+        taken.append(bytearray(1 << 24))
+
+
 class Model(BaseHTTPRequestHandler):
     """Answers with what it was asked, and by whom it is; the bodies `bad` and `broken` are errors, `die` ends it, and
     `die-` and a greeting ends the one of that greeting."""
@@ -136,7 +144,7 @@ class Model(BaseHTTPRequestHandler):
 def serve() -> None:
     if os.environ.get("CRASH"):
         sys.exit("this model can't be loaded")
-    address = ("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
+    address = ("", int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
     ThreadingHTTPServer(address, Model).serve_forever()
 
 

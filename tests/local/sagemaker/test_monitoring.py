@@ -20,6 +20,7 @@ from components.store_performance.constraints import constraints
 from local.sagemaker import executions, monitoring, operations  # noqa: F401 - registers every operation
 from local.sagemaker.context import Context, Settings
 from local.sagemaker.monitoring_times import HOUR
+from local.sagemaker.places import Machine
 from local.sagemaker.registry import OPERATIONS
 from local.sagemaker.store import Store
 from loopcast import aws as kernel
@@ -259,7 +260,7 @@ def states(aws: Any, bucket: str, images: Path, tmp_path: Path) -> Iterator[Call
         for context in opened:
             context.store.close()
         services: dict[type[Any], Any] = {}
-        context = Context(Settings(tmp_path, images), Store(tmp_path / "sagemaker.db"), services)
+        context = Context(Settings(tmp_path, images), Store(tmp_path / "sagemaker.db"), Machine(tmp_path), services)
         services[monitoring.Monitor] = monitoring.Monitor(context)
         opened[:] = [context]
         return context

@@ -120,9 +120,7 @@ def test_metrics_are_the_last_values_in_the_log(sagemaker_client: Any, name: str
 
 def test_the_log_is_in_cloudwatch(sagemaker_client: Any, name: str) -> None:
     trained(sagemaker_client, name)
-    streams = {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamName": f"{name}/algo-1"}
-    events = kernel.client("logs").get_log_events(**streams)["events"]
-    assert [event["message"] for event in events] == ["epoch=0 loss=2.5", "epoch=1 loss=0.25"]
+    assert _says(name) == ["epoch=0 loss=2.5", "epoch=1 loss=0.25"]
 
 
 def test_an_unknown_image_fails_the_job_and_names_the_known_ones(sagemaker_client: Any, name: str) -> None:
@@ -142,7 +140,16 @@ def test_missing_data_fails_the_job(sagemaker_client: Any, name: str) -> None:
     assert job["FailureReason"].startswith("ClientError: No S3 objects found under S3 URL")
 
 
-def test_a_stopped_job_leaves_its_model_and_no_process(sagemaker_client: Any, name: str) -> None:
+def test_a_stopped_job_leaves_its_model(sagemaker_client: Any, name: str) -> None:
+    sagemaker_client.create_training_job(**training_job(name, HyperParameters={"do": "sleep"}))
+    wait_until(lambda: _says(name))
+    sagemaker_client.stop_training_job(TrainingJobName=name)
+    job = ended(sagemaker_client, "training", name)
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert saw(job)["hyperparameters"] == {"do": "sleep"}
+
+
+def test_a_stopped_job_leaves_no_process(sagemaker_client: Any, name: str) -> None:
     sagemaker_client.create_training_job(**training_job(name, HyperParameters={"do": "sleep"}))
     wait_until(lambda: _processes_of(name))
     wait_until(lambda: sagemaker_client.describe_training_job(TrainingJobName=name)["SecondaryStatus"] == "Training")
@@ -194,6 +201,16 @@ def test_jobs_run_side_by_side(sagemaker_client: Any, name: str, tmp_path: Any) 
     wait_until(lambda: all(_processes_of(one) for one in names))
     gate.touch()
     assert [ended(sagemaker_client, "training", one)["TrainingJobStatus"] for one in names] == ["Completed"] * 3
+
+
+def _says(name: str) -> list[str]:
+    """The job's log in CloudWatch."""
+    logs = kernel.client("logs")
+    streams = {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamName": f"{name}/algo-1"}
+    try:
+        return [event["message"] for event in logs.get_log_events(**streams)["events"]]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
 
 
 def _processes_of(name: str) -> list[int]:

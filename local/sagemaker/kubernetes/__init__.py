@@ -1,0 +1,1 @@
+"""Programs in pods of a Kubernetes cluster: jobs as Jobs, served models as Deployments."""
