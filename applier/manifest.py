@@ -78,7 +78,6 @@ def placeholders(feed: Feed, account: str, region: str, cluster: Cluster | None 
         "TUNING_PREFIX": Names(feed.name, account).tuning_prefix,
         "ACCOUNT": account,
         "REGION": region,
-        "HORIZON": str(feed.forecast.steps),
         "SHARDS": str(feed.stream.shards),
         "FEATURE_DEFINITIONS": json.dumps(definitions),
         # A provider of this name can be nobody's: without one only EKS Pod Identity is trusted.

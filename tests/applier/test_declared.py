@@ -395,6 +395,22 @@ def test_a_role_is_its_own_service_accounts_by_either_way_of_eks(part: str) -> N
     assert subjects == [f"system:serviceaccount:{namespace}:{name}" for name in trusted]
 
 
+def test_nobody_deletes_from_the_archive(declared: list[Resource]) -> None:
+    deletable = {
+        part: {
+            resource.partition("/")[2]
+            for document in named(declared, "Role")[NAMES.role(part)].spec["InlinePolicies"].values()
+            for statement in json.loads(document)["Statement"]
+            if "s3:DeleteObject" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        }
+        for part in PARTS
+    }
+    assert {part for part, prefixes in deletable.items() if prefixes} == {"flink", "sagemaker"}
+    assert deletable["flink"] == {f"{NAMES.checkpoints_prefix}*"}
+    assert f"{NAMES.raw_prefix}*" not in deletable["sagemaker"]
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_roles_documents_are_as_short_as_iam_takes_them(declared: list[Resource], part: str) -> None:
     spec = named(declared, "Role")[NAMES.role(part)].spec
