@@ -80,7 +80,11 @@ def _addresses(names: Sequence[str]) -> str:
 
 
 def _run(folder: Path, names: Sequence[str], program: Sequence[str]) -> int:
-    processes = {name: _start(folder_of(folder, name), name, names, program) for name in names}
+    environment = {
+        "MASTER_PORT": str(programs.free_port()),
+        **os.environ,
+    }  # hosts of other jobs meet on this machine too
+    processes = {name: _start(folder_of(folder, name), program, environment | _about(name, names)) for name in names}
     signal.signal(signal.SIGTERM, lambda *_: None)  # the hosts have got it as well: wait for how they end
     while True:
         codes = {name: _exit_code(folder_of(folder, name), process) for name, process in processes.items()}
@@ -94,15 +98,13 @@ def _run(folder: Path, names: Sequence[str], program: Sequence[str]) -> int:
         time.sleep(_POLL_SECONDS)
 
 
-def _start(folder: Path, name: str, names: Sequence[str], program: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(folder: Path, program: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     prefix = programs.namespace_prefix() or ()
-    return subprocess.Popen(
-        [*prefix, "sh", str(programs.CONTRACT), str(folder), "private", *program],
-        env={**os.environ, **_environment(name, names)},
-    )
+    line = [*prefix, "sh", str(programs.CONTRACT), str(folder), "private", *program]
+    return subprocess.Popen(line, env=environment)
 
 
-def _environment(name: str, names: Sequence[str]) -> Mapping[str, str]:
+def _about(name: str, names: Sequence[str]) -> Mapping[str, str]:
     return {"SM_CURRENT_HOST": name, "SM_HOSTS": json.dumps(names), "SAGEMAKER_BASE_DIR": programs.BASE}
 
 

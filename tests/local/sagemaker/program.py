@@ -67,7 +67,7 @@ def _host() -> str:
 
 def _meet() -> None:
     """The first host listens, the others come: each leaves a file that names it, and what it has heard."""
-    address = ("algo-1", int(os.environ["MEETING_PORT"]))
+    address = ("algo-1", int(os.environ.get("MASTER_PORT", "7777")))
     if _host() == "algo-1":
         with socket.create_server(address) as server:
             heard = server.accept()[0].recv(100).decode()

@@ -10,7 +10,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from loopcast import aws as kernel
-from tests.conftest import free_port
 from tests.local.sagemaker.conftest import (
     BUCKET,
     STEP_SECONDS,
@@ -237,7 +236,6 @@ def test_the_hosts_of_a_job_find_each_other_by_name(sagemaker_client: Any, name:
         ResourceConfig=resources(2),
         InputDataConfig=[channel("train", uri)],
         HyperParameters={"do": "meet"},
-        Environment={"MEETING_PORT": str(free_port())},
     )
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     model = unpacked(job["ModelArtifacts"]["S3ModelArtifacts"])
@@ -246,6 +244,16 @@ def test_the_hosts_of_a_job_find_each_other_by_name(sagemaker_client: Any, name:
     assert json.loads(files["input/config/resourceconfig.json"])["hosts"] == ["algo-1", "algo-2"]
     assert json.loads(saw(job)["environment"]["SM_HOSTS"]) == ["algo-1", "algo-2"]
     assert files["input/data/train/x.json"] == "1"
+
+
+def test_jobs_of_several_hosts_that_run_at_the_same_time_have_a_meeting_port_each(
+    sagemaker_client: Any, name: str
+) -> None:
+    jobs = [f"{name}-{number}" for number in range(2)]
+    for job in jobs:
+        sagemaker_client.create_training_job(**training_job(job, ResourceConfig=resources(2)))
+    ports = [saw(ended(sagemaker_client, "training", job))["environment"]["MASTER_PORT"] for job in jobs]
+    assert ports[0] != ports[1]
 
 
 def test_a_host_that_fails_fails_the_job_and_stops_the_others(sagemaker_client: Any, name: str) -> None:
