@@ -309,7 +309,7 @@ def test_a_mistake_ends_the_command_with_2_and_where_it_is(aws: Service, stack: 
     wrong = subprocess.run(command, capture_output=True, text=True, env=dict(aws.env), timeout=120)
 
     assert wrong.returncode == 2
-    assert "streams.yaml:28: spec.shards: unknown field; did you mean shardCount?" in wrong.stderr
+    assert "streams.yaml:34: spec.shards: unknown field; did you mean shardCount?" in wrong.stderr
 
 
 def test_a_feed_that_is_not_there_ends_the_command_with_2(run_main: Callable[[list[str]], Said]) -> None:

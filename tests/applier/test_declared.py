@@ -43,6 +43,11 @@ PARTS = (
 )
 IMAGES = ("ingestion", "flink", "forecaster", "pipelines", "operator", "local-aws")
 ACK = "services.k8s.aws"
+KNOWN_BY: dict[str, Callable[[str], tuple[str, str]]] = {
+    "Queue": lambda name: ("queueURL", f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"),
+    "Topic": lambda name: ("arn", f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"),
+}
+"""What ACK adopts by something else than what the spec says: these names come from its controllers."""
 STAGES = ("staging", "production")
 METRIC_ALARMS = ("quantile-loss", "missing-minutes", "feature-drift", "monitor-silent")
 SPREAD_OVER_THE_ACCOUNT = {
@@ -277,17 +282,20 @@ def test_what_holds_data_is_retained(declared: list[Resource]) -> None:
     }
 
 
-def test_what_ack_is_to_retain_it_also_adopts_by_its_name() -> None:
-    for path in (DEFAULT_PATH, DEFAULT_PATH / "shared"):
+def test_ack_adopts_what_is_there_by_what_its_api_knows_it_by() -> None:
+    """A subscription needs no adoption: Subscribe answers with the one that is there."""
+    for path in (DEFAULT_PATH, DEFAULT_PATH / "shared", DEFAULT_PATH / "bootstrap"):
         for document in filled(path):
             annotations = document["metadata"].get("annotations", {})
-            if "loopcast.io" in document["apiVersion"] or annotations.get(f"{ACK}/deletion-policy") != "retain":
-                assert f"{ACK}/adoption-policy" not in annotations
-                continue
-            assert annotations[f"{ACK}/adoption-policy"] == "adopt-or-create"
-            fields = json.loads(annotations[f"{ACK}/adoption-fields"])
-            assert len(fields) == 1
-            assert fields.items() <= document["spec"].items()
+            is_acks = annotations.get("loopcast.io/applied-by") != "applier"
+            adopted = annotations.get(f"{ACK}/adoption-policy") == "adopt-or-create"
+            assert adopted == (is_acks and document["kind"] != "Subscription"), document["metadata"]["name"]
+            fields = json.loads(annotations.get(f"{ACK}/adoption-fields", "{}"))
+            if document["kind"] in KNOWN_BY:
+                (known,) = fields.items()
+                assert known == KNOWN_BY[document["kind"]](next(iter(document["spec"].values())))
+            else:
+                assert fields.items() <= document["spec"].items()
 
 
 def test_what_ack_lacks_or_would_overwrite_is_left_to_the_applier_and_nothing_else(declared: list[Resource]) -> None:
