@@ -27,10 +27,11 @@ from tests.conftest import environment
 
 ACCOUNT = "000000000000"
 STAGE = "staging"
+LEDGER = "/state/ledger.sqlite"
+"""Where the source's pod has it."""
 _COPY = """
 import pathlib, sqlite3, sys
-path = next(pathlib.Path(sys.argv[1]).rglob("ledger.db"))
-source, copy = sqlite3.connect(f"file:{path}?mode=ro", uri=True), sqlite3.connect("/tmp/ledger-copy.db")
+source, copy = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True), sqlite3.connect("/tmp/ledger-copy.db")
 source.backup(copy)
 copy.close()
 sys.stdout.buffer.write(pathlib.Path("/tmp/ledger-copy.db").read_bytes())
@@ -49,7 +50,6 @@ class ClusterStack:
     source: ReplayedSource
     endpoints: Mapping[str, str]
     folder: Path
-    state: str
 
     @property
     def names(self) -> Names:
@@ -99,7 +99,7 @@ class ClusterStack:
     def _ledger(self) -> pd.DataFrame:
         """The source's ledger, copied out of its pod as it is at one moment."""
         pod = self.namespace.pod("source")
-        command = ["kubectl", "-n", self.namespace.name, "exec", pod, "--", "python", "-c", _COPY, self.state]
+        command = ["kubectl", "-n", self.namespace.name, "exec", pod, "--", "python", "-c", _COPY, LEDGER]
         done = subprocess.run(command, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         path = self.folder / "ledger.db"
@@ -146,11 +146,8 @@ class ClusterStack:
 
 
 @contextmanager
-def reached(namespace: Namespace, feed: Feed, speed: float, folder: Path, state: str) -> Iterator[ClusterStack]:
-    """The stack of the release in `namespace`; this process's AWS clients use it meanwhile.
-
-    `state` is the folder in the source's pod below which the ledger lies.
-    """
+def reached(namespace: Namespace, feed: Feed, speed: float, folder: Path) -> Iterator[ClusterStack]:
+    """The stack of the release in `namespace`; this process's AWS clients use it meanwhile."""
     with ExitStack() as ways:
 
         def way(part: str, port: int) -> str:
@@ -170,4 +167,4 @@ def reached(namespace: Namespace, feed: Feed, speed: float, folder: Path, state:
         }
         ways.enter_context(environment(endpoints))
         source = ReplayedSource(way("source", 4568))
-        yield ClusterStack(namespace, feed, speed, source, endpoints, folder, state)
+        yield ClusterStack(namespace, feed, speed, source, endpoints, folder)

@@ -68,7 +68,7 @@ def story() -> Iterator[Story]:
 @pytest.fixture(scope="module")
 def stack(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     folder = tmp_path_factory.mktemp("cluster")
-    with reached(story.namespace, load_feed(FEED), SPEED, folder, "/state") as found:
+    with reached(story.namespace, load_feed(FEED), SPEED, folder) as found:
         yield found
 
 
