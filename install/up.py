@@ -22,8 +22,6 @@ DEFINITIONS_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 STILL_SECONDS = 30.0
 """How long nothing may be said before what is awaited is said again."""
-HOPELESS_SECONDS = 120.0
-"""How long a part may wait for what does not come by itself before the installation is given up."""
 LOG_LINES = 8
 
 Say = Callable[[str], None]
@@ -35,13 +33,17 @@ class InstallFailed(Exception):
 
 @dataclass(frozen=True)
 class Release:
-    """What to install where; `timeout` is Helm's, for example 10m."""
+    """What to install where; `timeout` is Helm's, for example 10m.
+
+    `patience` is how many seconds a part may wait for what does not come by itself, such as an image that nobody has.
+    """
 
     name: str
     namespace: str
     values: Values
     timeout: str = "10m"
     chart: Path = CHART
+    patience: float = 120.0
 
 
 async def up(cluster: Cluster, client: Client, release: Release, say: Say) -> None:
@@ -115,9 +117,9 @@ async def _watch(cluster: Cluster, release: Release, work: asyncio.Task[int], sa
             last = time.monotonic()
         stuck = [part for part in found if part.hopeless]
         stuck_since = (stuck_since or time.monotonic()) if stuck else 0.0
-        if stuck and time.monotonic() - stuck_since > HOPELESS_SECONDS:
+        if stuck and time.monotonic() - stuck_since > release.patience:
             work.cancel()
-            return f"given up after {HOPELESS_SECONDS:.0f} s: {stuck[0].line}"
+            return f"given up after {release.patience:.0f} s: {stuck[0].line}"
     for line in changes.news(await asyncio.to_thread(_look, cluster, release)):
         say(f"  {line}")
     return ""

@@ -1,0 +1,132 @@
+"""A release comes and goes on a real cluster: `-m cluster`, with KUBECONFIG and helm. Its chart is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kubernetes import client, config
+
+from install import helm
+from install.cluster import RESTRICTED, Cluster
+from install.down import down
+from install.up import InstallFailed, Release, status, up
+
+pytestmark = pytest.mark.cluster
+CHART = "apiVersion: v2\nname: small\nversion: 0.1.0\n"
+SETTINGS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, labels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}
+data: {text: "{{ .Values.text }}"}
+"""
+POLICY = """
+apiVersion: loopcast.io/v1alpha1
+kind: ReleasePolicy
+metadata: {name: fees, finalizers: [loopcast.io/nobody]}
+spec: {feed: fees}
+"""
+ABSENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: absent, labels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}
+spec:
+  selector: {matchLabels: {app: absent}}
+  template:
+    metadata: {labels: {app: absent, app.kubernetes.io/instance: "{{ .Release.Name }}"}}
+    spec:
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: one
+          image: loopcast.invalid/absent:0
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"""
+
+
+class World:
+    """A cluster, helm, and a release of a chart with one template in a namespace of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster, self.helm = Cluster(), helm.client(None, None)
+        self.namespace = f"loopcast-{uuid4().hex[:8]}"
+        self.folder = folder
+        self.said: list[str] = []
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text(CHART)
+
+    def up(self, template: str = SETTINGS, **values: Any) -> None:
+        (self.folder / "templates" / "all.yaml").write_text(template)
+        release = Release("small", self.namespace, {"text": "", **values}, "2m", self.folder, patience=1)
+        asyncio.run(up(self.cluster, self.helm, release, self.said.append))
+
+    def down(self) -> bool:
+        """Definitions stay: other releases of the cluster may need them."""
+        return asyncio.run(
+            down(self.cluster, self.helm, "small", self.namespace, "2m", keep_definitions=True, say=self.said.append)
+        )
+
+    def ready(self) -> bool:
+        return asyncio.run(status(self.cluster, self.helm, "small", self.namespace, self.said.append))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    if not os.environ.get("KUBECONFIG") or not shutil.which("helm"):
+        pytest.skip("KUBECONFIG is not set, or there is no helm: no cluster to install on")
+    world = World(tmp_path / "chart")
+    yield world
+    world.down()
+
+
+def test_a_release_comes_into_a_restricted_namespace_and_goes_with_it(world: World) -> None:
+    world.up()
+    assert world.ready()
+    assert RESTRICTED.items() <= (world.cluster.namespace(world.namespace) or {}).items()
+    assert world.down()
+    assert world.cluster.namespace(world.namespace) is None
+    assert not world.ready()
+
+
+def test_an_installation_can_be_repeated_and_changed(world: World) -> None:
+    world.up()
+    world.up(text="changed")
+    assert world.said[-1] == "small is up: revision 2"
+
+
+def test_removing_what_is_not_there_says_so_and_is_no_mistake(world: World) -> None:
+    assert world.down()
+    assert world.said == [f"nothing was there of small in {world.namespace}"]
+
+
+def test_a_namespace_that_was_there_before_stays(world: World) -> None:
+    core = client.CoreV1Api(config.new_client_from_config())
+    core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=world.namespace)))
+    try:
+        world.up()
+        assert any("it does not hold its pods to restricted Pod Security" in line for line in world.said)
+        assert world.down()
+        assert world.cluster.namespace(world.namespace) is not None
+    finally:
+        core.delete_namespace(world.namespace)
+
+
+def test_a_policy_that_no_operator_frees_any_more_is_removed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("install.down.POLICIES_SECONDS", 1.0)
+    world.up(POLICY)
+    assert world.down()
+    assert "deleted 1 ReleasePolicy" in world.said
+    assert world.cluster.policies(world.namespace) == []
+
+
+def test_an_image_that_nobody_has_fails_the_installation_by_its_pods_name(world: World) -> None:
+    with pytest.raises(InstallFailed) as failed:
+        world.up(ABSENT)
+    assert "pod absent-" in str(failed.value)
+    assert "ErrImage" in str(failed.value) or "ImagePullBackOff" in str(failed.value)
+    assert any("absent: one waits:" in line for line in world.said)
