@@ -19,20 +19,26 @@ KUBERNETES = "1.34.0"
 Object = dict[str, Any]
 
 
+class RenderError(AssertionError):
+    """helm or kustomize refused; the message is what was run and what it said."""
+
+
 class Repository:
     """A copy of the checkout as Argo CD clones it; it fetches charts' dependencies into the copy."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._built: set[str] = set()
         for folder in ("charts", "feeds", "manifests"):
             built = shutil.ignore_patterns("Chart.lock", "*.tgz", "__pycache__")
             shutil.copytree(CHECKOUT / folder, root / folder, ignore=built)
 
     def helm(self, chart: str, release: str, namespace: str, *arguments: str) -> list[Object]:
-        """The objects of a chart. Raises `CalledProcessError`."""
+        """The objects of a chart. Raises `RenderError`."""
         folder = self.root / chart
-        if yaml.safe_load((folder / "Chart.yaml").read_text()).get("dependencies") and not (folder / "charts").exists():
+        if chart not in self._built:
             _run("helm", "dependency", "build", str(folder))
+            self._built.add(chart)
         where = ("--namespace", namespace, "--kube-version", KUBERNETES)
         return _objects(_run("helm", "template", release, str(folder), *where, *arguments))
 
@@ -54,6 +60,10 @@ class Repository:
             path = self.root / name.removeprefix("/")
             if path.exists() or not helm.get("ignoreMissingValueFiles"):
                 yield from ("--values", str(path))
+        if own := helm.get("valuesObject"):
+            path = self.root / "values.yaml"
+            path.write_text(yaml.safe_dump(own), encoding="utf-8")
+            yield from ("--values", str(path))
         known = {
             "$ARGOCD_APP_SOURCE_REPO_URL": source["repoURL"],
             "$ARGOCD_APP_SOURCE_TARGET_REVISION": source["targetRevision"],
@@ -119,4 +129,7 @@ def _objects(text: str) -> list[Object]:
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise RenderError(f"{' '.join(command)}\n{done.stderr[-4000:]}")
+    return done.stdout

@@ -5,12 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import ndiff
 from pathlib import Path
 
 import pytest
 
+from scripts.promote import main
 from tests.gitops.argo import ARGOCD, CHECKOUT
+
+Promote = Callable[..., "Done"]
 
 
 @pytest.fixture
@@ -21,9 +26,28 @@ def copied(tmp_path: Path) -> Path:
     return target
 
 
-def promote(environments: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/promote.py", "--environments", str(environments), *arguments]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+@dataclass(frozen=True)
+class Done:
+    """How the command ended: the code, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def promote(capsys: pytest.CaptureFixture[str]) -> Promote:
+    def run(environments: Path, *arguments: str) -> Done:
+        code: object = 0
+        try:
+            main(["--environments", str(environments), *arguments])
+        except SystemExit as ended:
+            code = ended.code
+        told = capsys.readouterr()
+        said = code if isinstance(code, str) else ""
+        return Done(code if isinstance(code, int) else 1, told.out, told.err + said)
+
+    return run
 
 
 def changes(before: Path, after: Path) -> dict[str, list[str]]:
@@ -38,7 +62,8 @@ def changes(before: Path, after: Path) -> dict[str, list[str]]:
 
 
 def test_a_tag_changes_one_line_of_one_environment(copied: Path) -> None:
-    done = promote(copied, "prod", "--tag", "0.1.1")
+    command = [sys.executable, "scripts/promote.py", "--environments", str(copied), "prod", "--tag", "0.1.1"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{copied}/prod/image.yaml\n"
     assert changes(CHECKOUT / ARGOCD / "environments", copied) == {
@@ -46,12 +71,12 @@ def test_a_tag_changes_one_line_of_one_environment(copied: Path) -> None:
     }
 
 
-def test_a_tag_that_looks_like_a_number_stays_a_text(copied: Path) -> None:
+def test_a_tag_that_looks_like_a_number_stays_a_text(copied: Path, promote: Promote) -> None:
     assert promote(copied, "dev", "--tag", "1.20").returncode == 0
     assert '    tag: "1.20"\n' in (copied / "dev" / "image.yaml").read_text()
 
 
-def test_a_version_of_the_model_changes_one_line_of_one_environment(copied: Path) -> None:
+def test_a_version_of_the_model_changes_one_line_of_one_environment(copied: Path, promote: Promote) -> None:
     before = shutil.copytree(copied, copied.parent / "before")
     assert promote(copied, "prod", "--version", "7").returncode == 0
     assert changes(before, copied) == {
@@ -63,7 +88,7 @@ def test_a_version_of_the_model_changes_one_line_of_one_environment(copied: Path
     }
 
 
-def test_comments_and_the_order_of_lines_stay(copied: Path) -> None:
+def test_comments_and_the_order_of_lines_stay(copied: Path, promote: Promote) -> None:
     path = copied / "prod" / "image.yaml"
     path.write_text("# why\nglobal:\n  # which\n  image:\n    tag: '0.1.0' # since may\n    registry: x\n")
     assert promote(copied, "prod", "--tag", "0.1.1").returncode == 0
@@ -90,20 +115,19 @@ def test_comments_and_the_order_of_lines_stay(copied: Path) -> None:
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_a_sentence_and_changes_nothing(
-    copied: Path, arguments: list[str], said: str
+    copied: Path, promote: Promote, arguments: list[str], said: str
 ) -> None:
     before = shutil.copytree(copied, copied.parent / "before")
     done = promote(copied, *arguments)
     assert done.returncode != 0
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
     assert changes(before, copied) == {}
 
 
 @pytest.mark.parametrize(
     "text", ["global: {image: {tag: 0.1.0}}\n", "global:\n  image: {}\n", "a:\n  tag: 1\nglobal: {}\n"]
 )
-def test_a_file_of_another_form_is_left_to_a_person(copied: Path, text: str) -> None:
+def test_a_file_of_another_form_is_left_to_a_person(copied: Path, promote: Promote, text: str) -> None:
     path = copied / "prod" / "image.yaml"
     path.write_text(text)
     done = promote(copied, "prod", "--tag", "0.1.1")
