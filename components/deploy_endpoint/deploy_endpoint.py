@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from components.deploy_endpoint import memory, scaling
 from components.deploy_endpoint.endpoint import NotServed, Waiting, await_config, delete, point, settled
 from components.deploy_endpoint.guardrails import Guardrails, states
@@ -65,13 +67,21 @@ def deploy(
         await_config(endpoint, config, waiting, faults.look)
     except NotServed as error:
         if describe_endpoint(endpoint) is not None:
-            scaling.scale(names, stage)  # it serves what it served, on instances as it had
             _remember_failure(config, stage, str(error), is_model_s=bool(faults.found or _breached(rails)))
+            _scale_again(names, stage)
         raise NotServed(" ".join([str(error), *faults.sentences])) from error
     if faults.found:
         done = take_back(names, stage, run_id, " ".join(faults.sentences), waiting)
         raise Refused(f"{' '.join(faults.sentences)} So {done}.")
     scaling.scale(names, stage)
+
+
+def _scale_again(names: Names, stage: str) -> None:
+    """Scales what serves as before, on instances as it had: of more weight is why the update failed."""
+    try:
+        scaling.scale(names, stage)
+    except (BotoCoreError, ClientError) as error:
+        _log.warning("%s is not scaled: %s", names.endpoint(stage), error)
 
 
 class Faults:

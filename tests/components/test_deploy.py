@@ -172,6 +172,16 @@ def test_other_instances_are_registered_anew_and_a_rollback_brings_back_the_old_
     assert len({first, second, target(local, "typed")["ScalableTargetARN"]}) == 3
 
 
+def test_a_deployment_that_is_taken_back_leaves_the_old_instances_scaled(local: Stages) -> None:
+    set_bounds(local, "kept", 1, 2)
+    local.deploy("kept", local.package(0.2), "k1")
+    local.put_alarm("kept", "degraded", "OK")
+    rails = local.rails("kept", bake_seconds=3600, check=lambda _: local.put_alarm("kept", "degraded", "ALARM") or [])
+    with pytest.raises(Refused, match="alarm"):
+        local.deploy("kept", local.package(0.3), "k2", rails, instance_type="ml.c5.large")
+    assert scaled(local, "kept") == (1, 2, 600.0)
+
+
 def test_bounds_out_of_order_are_refused_before_anything_is_done(local: Stages) -> None:
     set_bounds(local, "wrong", 3, 2)
     with pytest.raises(Refused, match=r"min_instances \(3\) must be from 1 to max_instances \(2\)"):
