@@ -81,6 +81,7 @@ spec:
       targetPort: {{ .port | default "http" }}
 {{- end -}}
 
+{{/* `port` is the name of the Service's port. */}}
 {{- define "common.serviceMonitor" -}}
 {{- $monitor := (.root.Values.global).serviceMonitor | default dict -}}
 {{- if $monitor.enabled -}}
@@ -99,7 +100,7 @@ spec:
     matchNames: [{{ .root.Release.Namespace }}]
   targetLabels: [app.kubernetes.io/instance, app.kubernetes.io/component]
   endpoints:
-    - port: {{ .port | default "http" }}
+    - port: {{ ternary .port "http" (kindIs "string" .port) }}
       path: {{ .path | default "/metrics" }}
       interval: {{ $monitor.interval | default "30s" }}
 {{- end -}}
