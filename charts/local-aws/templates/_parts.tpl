@@ -24,7 +24,7 @@
 
 {{/*
 One part: its service account, Service, StatefulSet and monitor. (dict "root" $ "part" "sagemaker" "values"
-.Values.sagemaker "port" 4567 "args" (list ...)); `grace` as for common.podSpec, `token`, `volumes` and `mounts` (lists),
+.Values.sagemaker "number" 4567 "args" (list ...)); `grace` as for common.podSpec, `token`, `volumes` and `mounts` (lists),
 `checksum` of what its pod must be restarted for.
 
 A StatefulSet, since at most one pod may have the volume: its successor starts only when it is gone.
@@ -41,7 +41,7 @@ spec:
     {{- include "common.selectorLabels" . | nindent 4 }}
   ports:
     - name: http
-      port: {{ .port }}
+      port: {{ .number }}
       targetPort: http
 ---
 apiVersion: apps/v1
@@ -83,7 +83,7 @@ spec:
             {{- toYaml . | nindent 12 }}
             {{- end }}
           ports:
-            - {name: http, containerPort: {{ .port }}}
+            - {name: http, containerPort: {{ .number }}}
           {{- include "common.probes" . | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
