@@ -21,10 +21,20 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flink import high_availability
+from flink import credentials, high_availability
 from flink.checkpoints import job_id, newest
 from flink.config_maps import ConfigMaps, Unreachable
-from flink.home import COMPILER, Missing, Setup, configuration, configure, distribution, environment, lay_out_cluster
+from flink.home import (
+    COMPILER,
+    SECRETIVE,
+    Missing,
+    Setup,
+    configuration,
+    configure,
+    distribution,
+    environment,
+    lay_out_cluster,
+)
 from flink.settings import (
     JOB,
     Refused,
@@ -43,12 +53,12 @@ from loopcast.names import Names
 RPC_PORT, BLOB_PORT, TASK_RPC_PORT, TASK_DATA_PORT = 6123, 6124, 6122, 6121
 LOOK_SECONDS = 3.0
 SAY_SECONDS = 30.0
-_LOGGING = """rootLogger.level = INFO
+_LOGGING = f"""{SECRETIVE}rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
 appender.console.name = console
 appender.console.type = Console
 appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %-60c %x - %m%n
+appender.console.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}} %-5p %-60c %x - %m%n
 """
 # Beside the heap; one more page of a JVM's memory than these and the limit of its container would be met.
 _MEMORY = {
@@ -206,7 +216,13 @@ def _assembled(arguments: argparse.Namespace, setup: Setup, script: str, rest: S
     options = ["-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", f"-Djava.io.tmpdir={folder / 'tmp'}", *COMPILER]
     return Process(
         [str(pyflink / "bin" / script), "start-foreground", *rest],
-        {**os.environ, **environment(folder, pyflink), "FLINK_PID_DIR": str(folder), "JVM_ARGS": " ".join(options)},
+        {
+            **os.environ,
+            **environment(folder, pyflink),
+            **credentials.environment(folder),
+            "FLINK_PID_DIR": str(folder),
+            "JVM_ARGS": " ".join(options),
+        },
     )
 
 

@@ -7,12 +7,21 @@ of the release, and Kubernetes itself removes them with that one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from loopcast.aws import client, split_s3
 
 _GRAPH = "jobGraph-"
+_NOBODY = {
+    "holderIdentity": "",
+    "leaseDuration": 1.0,
+    "acquireTime": "1970-01-01T00:00:00.000000Z",
+    "renewTime": "1970-01-01T00:00:00.000000Z",
+    "leaderTransitions": 0,
+}
+"""A lead that ended long ago. Flink takes over a ConfigMap that states one; it would try for ever to create another."""
 
 
 class Maps(Protocol):
@@ -76,8 +85,9 @@ def _delete(prefix: str) -> None:
 
 def _empty(name: str, cluster: str, owner: Mapping[str, str]) -> Mapping[str, Any]:
     labels = {"app": cluster, "configmap-type": "high-availability", "type": "flink-native-kubernetes"}
+    annotations = {"control-plane.alpha.kubernetes.io/leader": json.dumps(_NOBODY)}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
+        "metadata": {"name": name, "labels": labels, "annotations": annotations, "ownerReferences": [owner]},
     }

@@ -24,14 +24,18 @@ COMPILER = (
     "-XX:Tier4MinInvocationThreshold=20000",
     "-XX:Tier4CompileThreshold=300000",
 )
-_LOGGING = """rootLogger.level = INFO
+# It logs a process's whole environment, credentials among it.
+SECRETIVE = """logger.environment.name = org.apache.flink.client.python.PythonEnvUtils
+logger.environment.level = WARN
+"""
+_LOGGING = f"""{SECRETIVE}rootLogger.level = INFO
 rootLogger.appenderRef.file.ref = file
 appender.file.name = file
 appender.file.type = RollingFile
-appender.file.fileName = ${sys:log.file}
-appender.file.filePattern = ${sys:log.file}.%i
+appender.file.fileName = ${{sys:log.file}}
+appender.file.filePattern = ${{sys:log.file}}.%i
 appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %-60c %x - %m%n
+appender.file.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}} %-5p %-60c %x - %m%n
 appender.file.policies.type = Policies
 appender.file.policies.size.type = SizeBasedTriggeringPolicy
 appender.file.policies.size.size = 20MB

@@ -40,7 +40,7 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
 def job_arguments(arguments: argparse.Namespace, feed: Feed) -> Sequence[str]:
     """What `flink/job.py` is given."""
     return [
-        *("--feed", str(arguments.feed.resolve()), "--speed", f"{clock_from_environment().speed:g}"),
+        *("--feed", str(arguments.feed.absolute()), "--speed", f"{clock_from_environment().speed:g}"),
         *("--region", region(), "--max-shards", str(max_shards(arguments, feed))),
         *("--events-stream", stream(arguments, feed, "events")),
         *("--minutes-stream", stream(arguments, feed, "minutes")),

@@ -220,9 +220,10 @@ def test_should_take_a_savepoint_before_an_upgrade_if_asked(render: Render) -> N
     assert spec["flinkConfiguration"]["execution.checkpointing.savepoint-dir"].startswith("s3://")
 
 
-def test_should_scale_by_the_operator_if_asked(render: Render) -> None:
+def test_should_let_the_operators_autoscaler_recommend_if_asked_and_never_scale(render: Render) -> None:
     objects = render("flink", {**OPERATOR, "operator": {"autoscaler": {"enabled": True}}})
-    assert flink_deployment(objects)["spec"]["flinkConfiguration"]["job.autoscaler.enabled"] == "true"
+    given = flink_deployment(objects)["spec"]["flinkConfiguration"]
+    assert (given["job.autoscaler.enabled"], given["job.autoscaler.scaling.enabled"]) == ("true", "false")
     plain = flink_deployment(render("flink", OPERATOR))["spec"]["flinkConfiguration"]
     assert not [key for key in plain if "autoscaler" in key]
 

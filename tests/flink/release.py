@@ -37,7 +37,7 @@ def image_tag() -> str:
         pytest.skip("KUBECONFIG is not set, or there is no kubectl or helm: no cluster to test against")
     tag = os.environ.get("LOOPCAST_IMAGE_TAG", "0.1.0")
     nodes = json.loads(run("kubectl", "get", "nodes", "-o", "json"))["items"]
-    names = {name for node in nodes for image in node["status"]["images"] for name in image["names"]}
+    names = {name for node in nodes for image in node["status"]["images"] for name in image["names"] or []}
     if not any(name.endswith(f"{IMAGE}:{tag}") for name in names):
         pytest.skip(f"the cluster has no image {IMAGE}:{tag}: run make images")
     return tag
@@ -137,8 +137,12 @@ class Release:
         return self.kubectl("logs", f"deployment/{self.name}-flink-{part}", "--tail=-1")
 
     def wait_until(self, what: str, reached: Callable[[], object]) -> None:
+        """An `AssertionError` of `reached` counts as not yet: there may be no pod to ask."""
         deadline = time.monotonic() + SECONDS
-        while not reached():
+        while True:
+            with suppress(AssertionError):
+                if reached():
+                    return
             assert time.monotonic() < deadline, f"no {what} in {SECONDS} s:\n{self._state()}"
             time.sleep(1)
 

@@ -32,7 +32,7 @@ BUCKET = "loopcast-harbour-loads-000000000000"
 def release(aws: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """Installed before there is a stream."""
     image_tag()
-    namespace = f"loopcast-{uuid4().hex[:8]}"
+    namespace = f"loopcast-flink-{uuid4().hex[:8]}"
     run("kubectl", "create", "namespace", namespace)
     run("kubectl", "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:
