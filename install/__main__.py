@@ -157,11 +157,11 @@ def install(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> values.Values:
-    """What the options say, as values."""
+    """What the options say, as values. The operator's chart need not care for definitions: up and down do."""
     image = {name: text for name, text in (("registry", arguments.registry), ("tag", arguments.tag)) if text}
     feed = {"feed": arguments.feed.read_text(encoding="utf-8")} if arguments.feed else {}
     more = {**({"image": image} if image else {}), **feed}
-    return {"global": more} if more else {}
+    return {"operator": {"crds": {"hooks": False}}, **({"global": more} if more else {})}
 
 
 def uninstall(arguments: argparse.Namespace) -> int:

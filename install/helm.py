@@ -75,6 +75,7 @@ async def install(helm: Client, chart: Path, release: str, namespace: str, value
             namespace=namespace,
             create_namespace=False,
             reset_values=True,
+            skip_crds=True,
             timeout=timeout,
             wait=True,
         )
