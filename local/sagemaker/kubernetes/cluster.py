@@ -131,6 +131,7 @@ class Cluster:
         run, token = secrets.token_hex(5), secrets.token_urlsafe(24)
         _write_secret(folder / work.TOKEN, token)
         (folder / work.RUN).write_text(run)
+        (folder / "log").touch()  # of a program that says nothing too
         place = folder.relative_to(self._state).as_posix()
         return Run(
             folder=place,

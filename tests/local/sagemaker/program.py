@@ -16,6 +16,8 @@ def train() -> None:
     """Writes what it saw into the model; then does what the hyperparameter `do` says."""
     hyperparameters = json.loads((BASE / "input/config/hyperparameters.json").read_text())
     _see(hyperparameters)
+    if hyperparameters.get("do") == "say-nothing":
+        return
     print("epoch=0 loss=2.5", flush=True)
     print("epoch=1 loss=0.25", flush=True)
     if hyperparameters.get("do") == "objective":

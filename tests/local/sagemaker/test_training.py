@@ -117,6 +117,12 @@ def test_metrics_are_the_last_values_in_the_log(sagemaker_client: Any, name: str
     assert metrics == {"epoch": 1.0, "tiny:loss": 0.25}
 
 
+def test_a_program_that_says_nothing_completes(sagemaker_client: Any, name: str) -> None:
+    job = trained(sagemaker_client, name, HyperParameters={"do": "say-nothing"})
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert "FinalMetricDataList" not in job
+
+
 def test_the_log_is_in_cloudwatch(sagemaker_client: Any, name: str) -> None:
     trained(sagemaker_client, name)
     assert _says(name) == ["epoch=0 loss=2.5", "epoch=1 loss=0.25"]

@@ -20,6 +20,7 @@ PROMISES = [
     training.test_a_job_goes_on_from_its_checkpoints,
     training.test_metrics_are_the_last_values_in_the_log,
     training.test_the_log_is_in_cloudwatch,
+    training.test_a_program_that_says_nothing_completes,
     training.test_a_stopped_job_leaves_its_model,
     training.test_a_job_that_runs_too_long_is_stopped,
     training.test_the_hosts_of_a_job_find_each_other_by_name,
