@@ -13,7 +13,7 @@ from components.read_features.component import read_features
 from components.register.component import register
 from components.store_performance.component import store_performance
 from components.train.component import train
-from pipelines.steps import step, waiting_step
+from pipelines.steps import HOLDS_DATA, calling_step, step, waiting_step
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -52,20 +52,20 @@ def build(
     """
     run = {"feed": feed, "run_id": run_id}
     waits = {"max_seconds": max_seconds, "poll_seconds": poll_interval}
-    history = step(read_features(**run, lookback_days=lookback_days)).outputs["Output"]
-    split = step(hold_out(**run, history=history, windows=windows, stride=stride)).outputs["Output"]
+    history = calling_step(read_features(**run, lookback_days=lookback_days), HOLDS_DATA).outputs["Output"]
+    split = step(hold_out(**run, history=history, windows=windows, stride=stride), HOLDS_DATA).outputs["Output"]
     trained = waiting_step(
         train(**run, **waits, split=split, candidates=candidates, images=images, instance_type=train_instance_type)
     ).outputs["Output"]
-    models = step(create_models(**run, trained=trained)).output
+    models = calling_step(create_models(**run, trained=trained)).output
     backtested = waiting_step(backtest(**run, **waits, models=models, instance_type=transform_instance_type)).output
-    judged = step(evaluate(**run, history=history, split=split, trained=trained, backtested=backtested))
+    judged = step(evaluate(**run, history=history, split=split, trained=trained, backtested=backtested), HOLDS_DATA)
     evaluation = judged.outputs["Output"]
     verdict = step(gate(**run, evaluation=evaluation)).outputs["Output"]
     performance = step(
-        store_performance(**run, history=history, split=split, evaluation=evaluation, verdict=verdict)
+        store_performance(**run, history=history, split=split, evaluation=evaluation, verdict=verdict), HOLDS_DATA
     ).output
-    registered = step(
+    registered = calling_step(
         register(**run, trained=trained, evaluation=evaluation, verdict=verdict, performance=performance, commit=commit)
     )
     result: str = registered.output

@@ -7,7 +7,7 @@ from components.check_endpoint.component import check_endpoint
 from components.deploy_endpoint.component import deploy_endpoint
 from components.shadow_endpoint.component import shadow_endpoint
 from components.write_threshold.component import write_threshold
-from pipelines.steps import step, waiting_step
+from pipelines.steps import calling_step, step, waiting_step
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -84,7 +84,7 @@ def deploy(
             poll_seconds=poll_interval,
         )
     )
-    written = step(
+    written = calling_step(
         write_threshold(
             feed=feed, run_id=run_id, endpoint=checked.output, model_package_arn=model_package_arn, stage=stage
         )

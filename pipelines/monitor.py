@@ -5,7 +5,7 @@ from kfp import dsl
 from components.monitor_collect.component import collect_predictions
 from components.monitor_constraints.component import check_constraints
 from components.monitor_measure.component import measure
-from pipelines.steps import step, waiting_step
+from pipelines.steps import HOLDS_DATA, step, waiting_step
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -34,8 +34,8 @@ def monitor(
         max_seconds: the longest that the model-quality job may take.
         poll_interval: seconds between two looks at it.
     """
-    collected = step(collect_predictions(feed=feed, run_id=run_id, stage=stage))
-    measured = waiting_step(measure(feed=feed, run_id=run_id, stage=stage, collected=collected.output))
+    collected = step(collect_predictions(feed=feed, run_id=run_id, stage=stage), HOLDS_DATA)
+    measured = waiting_step(measure(feed=feed, run_id=run_id, stage=stage, collected=collected.output), HOLDS_DATA)
     with dsl.If(built_in == 1, "built-in"):
         waiting_step(
             check_constraints(

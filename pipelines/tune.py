@@ -8,7 +8,7 @@ from components.hold_out.component import hold_out
 from components.keep_tuned.component import keep_tuned
 from components.read_features.component import read_features
 from components.tune.component import tune as search
-from pipelines.steps import step, waiting_step
+from pipelines.steps import HOLDS_DATA, calling_step, step, waiting_step
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -47,9 +47,9 @@ def tune(
         max_seconds: the longest that a training job may take.
         poll_interval: seconds between two looks at a job.
     """
-    read = step(read_features(feed=feed, run_id=run_id, lookback_days=lookback_days))
+    read = calling_step(read_features(feed=feed, run_id=run_id, lookback_days=lookback_days), HOLDS_DATA)
     history = read.outputs["Output"]
-    held = step(hold_out(feed=feed, run_id=run_id, history=history, windows=windows, stride=stride))
+    held = step(hold_out(feed=feed, run_id=run_id, history=history, windows=windows, stride=stride), HOLDS_DATA)
     found = waiting_step(
         search(
             feed=feed,
@@ -77,7 +77,8 @@ def tune(
             transform_instance_type=transform_instance_type,
             max_seconds=max_seconds,
             poll_seconds=poll_interval,
-        )
+        ),
+        HOLDS_DATA,
     )
     result: str = kept.outputs["Output"]
     return result
