@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import kfp_server_api
 import pytest
 
 from loopcast.clock import Clock
@@ -95,6 +96,7 @@ def test_a_run_whose_creation_was_done_but_not_answered_is_found(kfp: Kfp, launc
         ("RUNNING", RunState.RUNNING),
         ("PAUSED", RunState.RUNNING),
         ("CANCELING", RunState.RUNNING),
+        ("RUNTIME_STATE_UNSPECIFIED", RunState.RUNNING),
         ("SUCCEEDED", RunState.SUCCEEDED),
         ("FAILED", RunState.FAILED),
         ("CANCELED", RunState.CANCELED),
@@ -105,6 +107,47 @@ def test_every_state_of_a_run_is_understood(kfp: Kfp, launcher: KfpLauncher, sta
     launched = run(handle=launcher.launch(run()))
     kfp.end(state)
     assert launcher.progress(launched).state is expected
+
+
+def test_no_state_that_the_published_client_knows_is_left_out() -> None:
+    known = set(kfp_server_api.V2beta1RuntimeState.allowable_values)
+    tested = {"PENDING", "RUNNING", "PAUSED", "CANCELING", "RUNTIME_STATE_UNSPECIFIED", *launchers._OVER}
+    assert tested == known
+
+
+def test_a_state_that_is_not_told_or_that_a_later_api_adds_is_no_end(kfp: Kfp, launcher: KfpLauncher) -> None:
+    launched = run(handle=launcher.launch(run()))
+    del kfp.all("runs")[0]["state"]
+    assert launcher.progress(launched).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])
+def test_a_run_that_ended_badly_may_say_why_in_its_history_alone(kfp: Kfp, launcher: KfpLauncher, state: str) -> None:
+    launched = run(handle=launcher.launch(run()))
+    kfp.end(state)
+    error = {"code": 2, "message": "The step train ran out of memory."}
+    kfp.all("runs")[0]["state_history"] = [{"state": "RUNNING"}, {"state": state, "error": error}]
+    assert launcher.progress(launched).message == "The step train ran out of memory."
+
+
+def test_a_run_whose_end_was_read_is_found_by_its_name_when_its_handle_was_not_written_down(
+    kfp: Kfp, launcher: KfpLauncher
+) -> None:
+    launcher.launch(run())
+    kfp.end("SUCCEEDED")
+    assert launcher.progress(run()).state is RunState.SUCCEEDED
+
+
+def test_the_pods_of_runs_have_the_service_account_that_was_named(kfp: Kfp, launcher: KfpLauncher) -> None:
+    replace(launcher, service_account="pipelines").launch(run())
+    assert replace(launcher, service_account="pipelines").ensure_recurring(HOURLY, NOON)
+    assert [kfp.all(kind)[0]["service_account"] for kind in ("runs", "recurringruns")] == ["pipelines", "pipelines"]
+    assert launcher.ensure_recurring(HOURLY, NOON)  # another account is another recurring run
+
+
+def test_a_run_tells_which_policy_launched_it(kfp: Kfp, launcher: KfpLauncher) -> None:
+    launcher.launch(run(policy="fees"))
+    assert "loopcast.io/policy: fees" in kfp.all("runs")[0]["description"]
 
 
 def test_a_failed_run_says_why_and_a_deleted_one_has_failed(kfp: Kfp, launcher: KfpLauncher) -> None:
