@@ -55,6 +55,10 @@ LOOK_SECONDS = 3.0
 SAY_SECONDS = 30.0
 _LOGGING = f"""{SECRETIVE}rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
+logger.types.name = org.apache.flink.api.java.typeutils.TypeExtractor
+logger.types.level = WARN
+logger.settings.name = org.apache.flink.configuration.GlobalConfiguration
+logger.settings.level = WARN
 appender.console.name = console
 appender.console.type = Console
 appender.console.layout.type = PatternLayout
@@ -71,7 +75,6 @@ _MEMORY = {
     "taskmanager.memory.jvm-overhead.max": "64m",
     "taskmanager.memory.framework.heap.size": "96m",
     "taskmanager.memory.framework.off-heap.size": "64m",
-    "taskmanager.memory.managed.size": "0m",
 }
 
 Found = TypeVar("Found")

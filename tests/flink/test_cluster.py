@@ -12,7 +12,7 @@ import pytest
 from flink.checkpoints import job_id
 from loopcast.aws import client
 from tests.conftest import Service
-from tests.flink.release import Release, forwarded, image_tag, run
+from tests.flink.release import Release, forwarded, need_cluster, run
 from tests.flink.traffic import (
     all_written,
     events_of,
@@ -23,7 +23,7 @@ from tests.flink.traffic import (
     written,
 )
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 HARBOUR = Path("tests/flink/harbour.yaml")
 BUCKET = "loopcast-harbour-loads-000000000000"
 
@@ -31,7 +31,7 @@ BUCKET = "loopcast-harbour-loads-000000000000"
 @pytest.fixture(scope="module")
 def release(aws: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """Installed before there is a stream."""
-    image_tag()
+    need_cluster()
     namespace = f"loopcast-flink-{uuid4().hex[:8]}"
     run("kubectl", "create", "namespace", namespace)
     run("kubectl", "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
@@ -69,7 +69,7 @@ def test_an_upgrade_and_a_rollback_lose_nothing(release: Release) -> None:
     put_minutes(release, 20, 22, seed=42, repeated=events_of(release))
     all_is_exact(release)
     put_minutes(release, 22, 24, seed=43)
-    release.helm("rollback", release.name, "--wait", "--timeout=240s")
+    release.helm("rollback", release.name, "--wait", "--timeout=600s")
     put_minutes(release, 24, 26, seed=44, repeated=events_of(release))
     all_is_exact(release)
 

@@ -5,6 +5,7 @@ metrics.reporters: prometheus
 metrics.reporter.prometheus.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory
 metrics.reporter.prometheus.port: "9249"
 taskmanager.numberOfTaskSlots: {{ .Values.taskManager.slots | quote }}
+taskmanager.memory.managed.size: 32m
 taskmanager.memory.network.min: 32m
 taskmanager.memory.network.max: 32m
 execution.buffer-timeout.interval: 10 ms
@@ -39,7 +40,6 @@ taskmanager.memory.jvm-overhead.min: 64m
 taskmanager.memory.jvm-overhead.max: 64m
 taskmanager.memory.framework.heap.size: 96m
 taskmanager.memory.framework.off-heap.size: 64m
-taskmanager.memory.managed.size: 0m
 heartbeat.interval: 5 s
 heartbeat.timeout: 30 s
 web.submit.enable: "false"
