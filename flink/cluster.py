@@ -34,6 +34,7 @@ from flink.home import (
     distribution,
     environment,
     lay_out_cluster,
+    module_options,
 )
 from flink.settings import (
     JOB,
@@ -224,7 +225,8 @@ def _assembled(arguments: argparse.Namespace, setup: Setup, script: str, rest: S
             **environment(folder, pyflink),
             **credentials.environment(folder),
             "FLINK_PID_DIR": str(folder),
-            "JVM_ARGS": " ".join(options),
+            # Stated here, the scripts need not start a JVM to ask for them.
+            "FLINK_ENV_JAVA_OPTS": " ".join([module_options(pyflink), *options]),
         },
     )
 

@@ -52,17 +52,26 @@ def forwarded(endpoint: str) -> Iterator[str]:
     """The URL under which pods reach what listens at `endpoint` on this machine's own address."""
     port = int(endpoint.rpartition(":")[2])
     with socket.create_server((node_address(), 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+        accepting = threading.Thread(target=_accept, args=(listener, port), daemon=True)
+        accepting.start()
         yield f"http://{listener.getsockname()[0]}:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
 
 
 def _accept(listener: socket.socket, port: int) -> None:
     with suppress(OSError):
         while True:
             near, _ = listener.accept()
-            far = socket.create_connection(("127.0.0.1", port))
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+            threading.Thread(target=_serve, args=(near, port), daemon=True).start()
+
+
+def _serve(near: socket.socket, port: int) -> None:
+    with near, suppress(OSError), socket.create_connection(("127.0.0.1", port)) as far:
+        back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+        back.start()
+        _copy(near, far)
+        back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
