@@ -15,7 +15,7 @@ from install import helm, images, values
 from install.builders import NoBuilder, find_builder
 from install.cluster import Cluster, ClusterFailed
 from install.down import down
-from install.up import InstallFailed, Release, status, up
+from install.up import CHART, InstallFailed, Release, status, up
 from loopcast.feed import FeedError, load_feed
 
 INTERRUPTED = 130
@@ -121,6 +121,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     add("--feed", type=Path, metavar="FILE", help="the feed file (default: the chart's, feeds/bitcoin-fees.yaml)")
     add("--registry", default="", help="where the images are pulled from (default: they lie on the nodes)")
     add("--tag", default="", help="the images' tag (default: the chart's appVersion)")
+    add("--chart", type=Path, default=CHART, metavar="DIR", help="the chart (default: charts/loopcast)")
     parser.set_defaults(run=install)
 
 
@@ -141,13 +142,15 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
 
 def install(arguments: argparse.Namespace) -> int:
     """`python -m install up`: 0 when all parts are ready, 1 when one failed, 2 when nothing could be tried."""
+    if not (arguments.chart / "Chart.yaml").is_file():
+        return _refuse(f"there is no chart in {arguments.chart}")
     try:
         if arguments.feed:
             load_feed(arguments.feed)
         wanted = values.gather(arguments.values_for, arguments.values, arguments.set, _options(arguments))
     except (values.BadValues, FeedError) as error:
         return _refuse(str(error))
-    release = Release(arguments.release, arguments.namespace, wanted, arguments.timeout)
+    release = Release(arguments.release, arguments.namespace, wanted, arguments.timeout, arguments.chart.resolve())
 
     async def work(cluster: Cluster, client: Client) -> bool:
         await up(cluster, client, release, _say)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from pyhelm3 import Client, errors
+from pyhelm3.command import Command
 
 from install.values import Values
 
@@ -18,13 +19,27 @@ class HelmFailed(Exception):
     """Helm can't be used, or refused; the message is for the user."""
 
 
+class _Helm(Command):  # type: ignore[misc]  # pyhelm3 has no types
+    """pyhelm3 starts helm by a shell, and only the shell would hear that it shall end: here it makes way for helm."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(executable="exec", **options)
+
+    async def run(self, command: list[str], input: bytes | None = None) -> bytes:
+        output: bytes = await super().run(["helm", *command], input)
+        return output
+
+    def client_version(self) -> Any:
+        return Command().client_version()
+
+
 def client(kubeconfig: Path | None, context: str | None) -> Client:
     """A client of the helm on PATH. Raises `HelmFailed`."""
     logging.getLogger("pyhelm3").setLevel(logging.CRITICAL)  # it warns of a release that is not there yet
     if not shutil.which("helm"):
         raise HelmFailed("helm is not on PATH: install Helm 3 and try again")
     try:
-        return Client(kubeconfig=kubeconfig, kubecontext=context, default_timeout="10m")
+        return Client(_Helm(kubeconfig=kubeconfig, kubecontext=context, default_timeout="10m"))
     except (ValueError, subprocess.CalledProcessError) as error:
         said = subprocess.run(["helm", "version", "--template", "{{ .Version }}"], capture_output=True, text=True)
         version = said.stdout.strip() or said.stderr.strip()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from kubernetes import client, config
 from install import helm
 from install.cluster import RESTRICTED, Cluster
 from install.down import down
+from install.images import CHECKOUT
 from install.up import InstallFailed, Release, status, up
 
 pytestmark = pytest.mark.cluster
@@ -130,3 +134,24 @@ def test_an_image_that_nobody_has_fails_the_installation_by_its_pods_name(world:
     assert "pod absent-" in str(failed.value)
     assert "ErrImage" in str(failed.value) or "ImagePullBackOff" in str(failed.value)
     assert any("absent: one waits:" in line for line in world.said)
+
+
+def test_an_interrupted_installation_ends_at_once_and_can_be_begun_again(world: World) -> None:
+    (world.folder / "templates" / "all.yaml").write_text(ABSENT)
+    where = ["--release", "small", "--namespace", world.namespace, "--chart", str(world.folder)]
+    command = [sys.executable, "-m", "install", "up", *where, "--set", "text=x"]
+    with subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as process:
+        assert any("absent: " in line for line in process.stdout or ())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "stopped"
+    world.up()
+    assert world.ready()
