@@ -18,6 +18,8 @@ DECIDED = {
     "container-ephemeral-storage-request-and-limit": "what may be written is an emptyDir with a limit of its own",
     "deployment-has-poddisruptionbudget": "one replica has none: policies.py says when there must be one",
     "statefulset-has-poddisruptionbudget": "the same",
+    "networkpolicy-targets-pod": "the operator and SageMaker-local make pods of their own",
+    "statefulset-has-servicename": "each has one pod, which nobody asks for by its own name",
     "pod-probes-identical": "policies.py asks for both probes",
 }
 """Tests of kube-score that these charts don't follow, and why. CPU has no limit either: docs/charts.md."""

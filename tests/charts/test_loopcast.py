@@ -32,6 +32,14 @@ def test_should_run_every_part(render: Render) -> None:
     assert components(render("loopcast")) == {*ingestion, "flink-jobmanager", "flink-taskmanager", "operator"}
 
 
+def test_should_bring_its_own_aws_exactly_if_told(render: Render) -> None:
+    assert components(render("loopcast", LOCAL)) - components(render("loopcast")) == {
+        "local-aws",
+        "sagemaker",
+        "source",
+    }
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_should_leave_out_what_is_off(render: Render, part: str) -> None:
     objects = render("loopcast", {part: {"enabled": False}})
