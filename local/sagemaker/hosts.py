@@ -80,11 +80,11 @@ def _addresses(names: Sequence[str]) -> str:
 
 
 def _run(folder: Path, names: Sequence[str], program: Sequence[str]) -> int:
-    environment = {
-        "MASTER_PORT": str(programs.free_port()),
-        **os.environ,
-    }  # hosts of other jobs meet on this machine too
-    processes = {name: _start(folder_of(folder, name), program, environment | _about(name, names)) for name in names}
+    # Hosts of other jobs meet on this machine too.
+    environment = {"MASTER_PORT": str(programs.free_port()), **os.environ}
+    processes = {
+        name: _start(folder_of(folder, name), program, {**environment, **_about(name, names)}) for name in names
+    }
     signal.signal(signal.SIGTERM, lambda *_: None)  # the hosts have got it as well: wait for how they end
     while True:
         codes = {name: _exit_code(folder_of(folder, name), process) for name, process in processes.items()}

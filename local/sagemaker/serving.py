@@ -100,8 +100,10 @@ def start_server(
     *,
     instance: str = "",
     count: int = 1,
+    patience: float = _PATIENCE_SECONDS,
 ) -> Server:
-    """Fetches the model and starts the program; it is not healthy yet. Raises `StorageError`, `UnknownImage`."""
+    """Fetches the model and starts the program; it is not healthy yet. `patience` is for a place that starts it again
+    by itself. Raises `StorageError`, `UnknownImage`."""
     base = programs.make_folder(folder)
     (base / "model").mkdir()
     if container.model_data and container.model_data.endswith("/"):
@@ -120,7 +122,7 @@ def start_server(
         "SAGEMAKER_BIND_TO_PORT": str(port),
     }
     task = Task(folder, image, ["serve"], variables, instance=instance, count=count)
-    return _server(place, place.serve(task, port), port)
+    return _server(place, place.serve(task, port), port, patience)
 
 
 def adopt_server(place: Place, program: Program) -> Server:
@@ -128,8 +130,8 @@ def adopt_server(place: Place, program: Program) -> Server:
     return _server(place, program, int((program.folder / "port").read_text()))
 
 
-def _server(place: Place, program: Program, port: int) -> Server:
-    return Server(program, port, place.address(program), _PATIENCE_SECONDS if place.tends else 0.0)
+def _server(place: Place, program: Program, port: int, patience: float = _PATIENCE_SECONDS) -> Server:
+    return Server(program, port, place.address(program), patience if place.tends else 0.0)
 
 
 def _tail(folder: Path) -> str:

@@ -31,6 +31,7 @@ KIND = Kind(
 )
 _STOP_SECONDS = 2.0
 _INVOCATION_SECONDS = 600.0
+_PATIENCE_SECONDS = 300.0  # nobody waits for an answer: a server that starts again may take its time
 
 
 @operation("CreateTransformJob")
@@ -99,7 +100,15 @@ class TransformJob(Job):
             **document.get("Environment", {}),
         }
         instance = document.get("TransformResources", {}).get("InstanceType", "")
-        return start_server(self.context.place, self.folder, container, image, environment, instance=instance)
+        return start_server(
+            self.context.place,
+            self.folder,
+            container,
+            image,
+            environment,
+            instance=instance,
+            patience=_PATIENCE_SECONDS,
+        )
 
     def _transform_all(self, document: Json, server: Server) -> None:
         uri = document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
