@@ -11,7 +11,7 @@ APPROVE ?= auto
 PORT ?= 4566
 FOR ?= laptop-cluster
 
-.PHONY: help demo simulate up status down destroy images install uninstall test test-shared test-charts test-cluster lint format bench clean lock setup
+.PHONY: help demo simulate up status down destroy images install uninstall promote test test-shared test-charts test-cluster lint format bench clean lock setup
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -72,6 +72,9 @@ install: .venv/main/ready ## install all of it on the cluster of KUBECONFIG (FOR
 
 uninstall: .venv/main/ready ## remove from the cluster what make install has put there
 	@$(PY) -m install down
+
+promote: .venv/main/ready ## change an environment's image tag or approved model version, for a pull request (ENV=prod TAG=0.1.1 or VERSION=7)
+	@$(PY) scripts/promote.py $(ENV) $(if $(TAG),--tag $(TAG)) $(if $(VERSION),--version $(VERSION))
 
 # --- quality ----------------------------------------------------------------------------------------------
 test: setup .venv/sagemaker/ready ## run the tests
