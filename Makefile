@@ -83,8 +83,12 @@ test: setup .venv/sagemaker/ready ## run the tests
 test-shared: setup ## run the tests that read the recordings in ../shared
 	@if [ -d ../shared/data ]; then $(PY) -m pytest -m shared; else echo "test-shared: ../shared/data is absent: nothing was run"; fi
 
-test-charts: .venv/main/ready ## run the tests of the charts and of what Argo CD and ACK are given (needs helm; go for others' schemas)
-	@if command -v helm >/dev/null; then $(PY) -m pytest -m "charts and not cluster"; else echo "test-charts: helm is not installed: nothing was run"; fi
+# A second opinion on every chart, where Go is there to build it.
+build/bin/kube-score:
+	@if command -v go >/dev/null; then GOBIN=$(CURDIR)/build/bin go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0; fi
+
+test-charts: .venv/main/ready build/bin/kube-score ## run the tests of the charts and of what Argo CD and ACK are given (needs helm; go for others' schemas)
+	@if command -v helm >/dev/null; then PATH=$(CURDIR)/build/bin:$$PATH $(PY) -m pytest -m "charts and not cluster"; else echo "test-charts: helm is not installed: nothing was run"; fi
 
 # LOAD is run for each image's archive, as LOAD FILE: how a cluster that pulls from no registry gets images.
 test-cluster: setup ## build the images, install all of it on the cluster of KUBECONFIG, and put it to the test (BASE=, BUILDER=, LOAD=command)
@@ -110,6 +114,12 @@ lock: $(UV) ## resolve requirements/*.in again and pin them with hashes
 	@for name in uv main forecasters flink sagemaker; do \
 	  $(UV) pip compile -q --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	@for name in build flink flink-distribution ingestion pipelines operator local-aws forecaster; do \
+	  from=main; [ $$name = forecaster ] && from=forecasters; \
+	  $(UV) pip compile -q --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" -c requirements/$$from.txt $$(case $$name in flink*) echo --no-deps; esac) \
+	    $$(sed 's/^/--no-emit-package /' requirements/images/$$name.without 2>/dev/null) \
+	    requirements/images/$$name.in -o requirements/images/$$name.txt || exit 1; done
 
 clean: ## remove what make has made
 	@if [ -x $(PY) ]; then $(PY) -m local.stack down || true; fi
