@@ -106,6 +106,13 @@ def failing(pods: Iterable[Object]) -> list[tuple[str, str, str]]:
     return found
 
 
+def policy_line(policy: Object) -> str:
+    """What the operator says of a policy: its state and the reason."""
+    status = policy.get("status") or {}
+    told = f"{status['state']} ({status.get('reason', '')})" if status.get("state") else "not looked at yet"
+    return f"{policy['kind']} {policy['metadata']['name']}: {told}"
+
+
 class Changes:
     """Tells a change once: `news` gives the lines of those parts whose line is another than before."""
 

@@ -13,7 +13,7 @@ from pyhelm3 import Client
 from install import helm
 from install.cluster import RESTRICTED, Cluster, ClusterFailed
 from install.images import CHECKOUT, DOCKERFILES, Naming, version
-from install.parts import Changes, Part, failing, parts
+from install.parts import Changes, Part, failing, parts, policy_line
 from install.values import Values
 
 CHART = CHECKOUT / "charts" / "loopcast"
@@ -155,10 +155,5 @@ async def status(cluster: Cluster, client: Client, release: str, namespace: str,
     for part in known:
         say(f"  {part.line}")
     for policy in cluster.policies(namespace):
-        say(f"  {policy['kind']} {policy['metadata']['name']}: {_phase(policy)}")
+        say(f"  {policy_line(policy)}")
     return all(part.ready for part in known)
-
-
-def _phase(policy: dict[str, object]) -> str:
-    told = policy.get("status")
-    return str(told.get("phase") or "observed") if isinstance(told, dict) else "not looked at yet"

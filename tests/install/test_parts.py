@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from install.parts import Changes, Part, failing, parts, waiting_for
+from install.parts import Changes, Part, failing, parts, policy_line, waiting_for
 
 LABELS = {"app.kubernetes.io/component": "poller"}
 
@@ -87,3 +87,10 @@ def test_a_change_is_told_once() -> None:
     changes = Changes()
     starting, ready = Part("a", ready=False), Part("a", ready=True)
     assert [changes.news([part]) for part in (starting, starting, ready)] == [["a: starting"], [], ["a: ready"]]
+
+
+def test_a_policy_is_told_with_its_state_and_the_reason() -> None:
+    policy = {"kind": "ReleasePolicy", "metadata": {"name": "fees"}}
+    assert policy_line(policy) == "ReleasePolicy fees: not looked at yet"
+    decided = {**policy, "status": {"state": "Waiting", "reason": "StagingBakes"}}
+    assert policy_line(decided) == "ReleasePolicy fees: Waiting (StagingBakes)"
