@@ -275,9 +275,25 @@ def _relaxed(schema: Any) -> Any:
     return {key: _relaxed(part) for key, part in schema.items()}
 
 
-def test_should_keep_its_feed_and_no_other_object_apart_from_its_mode(render: Render) -> None:
+def test_should_keep_its_feed_and_policies_and_no_other_object_apart_from_its_mode(render: Render) -> None:
     both = kinds(render("flink")) & kinds(render("flink", OPERATOR))
-    assert both == {("ConfigMap", "loopcast-flink-feed")}
+    assert both == {("ConfigMap", "loopcast-flink-feed"), *(("NetworkPolicy", f"loopcast-{part}") for part in PARTS)}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_should_close_the_operators_pods_but_to_each_other_the_operator_and_metrics(render: Render, part: str) -> None:
+    objects = render("flink", OPERATOR)
+    process = "jobManager" if part == "flink-jobmanager" else "taskManager"
+    labels = flink_deployment(objects)["spec"][process]["podTemplate"]["metadata"]["labels"]
+    spec = find(objects, "NetworkPolicy", f"loopcast-{part}")["spec"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    opened = {port["port"] for rule in spec["ingress"] for port in rule.get("ports", [])}
+    assert opened == ({8081, 9249} if process == "jobManager" else {9249})
+    for way, peers in (("ingress", "from"), ("egress", "to")):
+        (every_port,) = [rule for rule in spec[way] if "ports" not in rule]
+        (flink,) = every_port[peers]
+        assert flink["podSelector"]["matchLabels"].items() <= labels.items()
+        assert labels["app.kubernetes.io/component"] in flink["podSelector"]["matchExpressions"][0]["values"]
 
 
 def test_should_name_the_streams_of_its_feed_alone(render: Render) -> None:
