@@ -30,7 +30,7 @@ CRITICAL = 1
 @pytest.mark.parametrize(("chart", "file"), CASES, ids=[f"{chart}-{file or 'defaults'}" for chart, file in CASES])
 def test_should_have_nothing_critical(render: Render, chart: str, file: str) -> None:
     if shutil.which("kube-score") is None:
-        pytest.skip("kube-score is not on PATH (make kube-score)")
+        pytest.skip("kube-score is not on PATH (make test-charts builds it)")
     objects = render(chart, CHARTS / chart / "ci" / file if file else {})
     assert critical(objects) == []
 
