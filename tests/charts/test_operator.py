@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from loopcast.names import Names
 from operators.__main__ import _flags as add_flags
 from operators.launchers.manifest import CONTAINER, Order, job, read_template
-from operators.metrics import _failures, _looks
+from operators.metrics import _event_time, _failures, _launches, _looks
 from tests.charts import pod_security, schemas
 from tests.charts.conftest import Render
 from tests.charts.policies import POLICIES
@@ -186,6 +187,22 @@ def test_should_alert_on_metrics_that_exist(render: Render) -> None:
     assert {f"{metric.describe()[0].name}_total" for metric in (_looks, _failures)} == {
         word.split("{")[0].split("(")[-1] for word in expressions.split() if "loopcast_" in word
     }
+
+
+def test_should_show_only_metrics_that_exist(render: Render) -> None:
+    assert ("ConfigMap", "loopcast-operator-dashboard") not in kinds(render("operator"))
+    objects = render("operator", {"global": {"dashboards": {"enabled": True}}})
+    config = find(objects, "ConfigMap", "loopcast-operator-dashboard")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    board = json.loads(config["data"]["loopcast-operator.json"])
+    shown = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bloopcast_\w+", target["expr"])
+    }
+    counters = {f"{metric.describe()[0].name}_total" for metric in (_looks, _failures, _launches)}
+    assert shown == counters | {_event_time.describe()[0].name}
 
 
 def test_should_prove_that_the_operator_answers(render: Render) -> None:
