@@ -72,6 +72,8 @@ class Repository:
         for parameter in helm.get("parameters", []):
             flag = "--set-string" if parameter.get("forceString") else "--set"
             yield from (flag, f"{parameter['name']}={known.get(parameter['value'], parameter['value'])}")
+        for parameter in helm.get("fileParameters", []):
+            yield from ("--set-file", f"{parameter['name']}={self.root / parameter['path'].removeprefix('/')}")
         if not helm.get("skipCrds"):
             yield "--include-crds"
         if helm.get("skipTests"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -96,6 +97,19 @@ def test_another_repository_and_branch_reach_every_application_and_project(
         assert found["spec"]["source"]["repoURL"] == other
         assert found["spec"]["source"]["targetRevision"] == "1.20"
     assert all(found["spec"]["sourceRepos"] == [other] for found in made if found["kind"] == "AppProject")
+
+
+def test_another_feed_is_the_name_of_its_file_in_the_environments(environments: dict[str, Environment]) -> None:
+    for environment in environments.values():
+        repository = environment.repository
+        shutil.copy(CHECKOUT / "tests" / "flink" / "harbour.yaml", repository.root / "feeds")
+        given = ("--set", "repoURL=https://example.org/other.git,feed=feeds/harbour.yaml")
+        values = ("--values", str(environment.folder / "environment.yaml"))
+        for found in repository.helm(str(ARGOCD / "apps"), "apps", "argocd", *values, *given):
+            if "helm" in found["spec"]["source"]:
+                text = yaml.safe_dump(repository.render(found))
+                assert "harbour-loads" in text, found["metadata"]["name"]
+                assert "bitcoin-fees" not in text, found["metadata"]["name"]
 
 
 def test_every_application_heals_itself_and_is_tried_again_with_a_back_off(environment: Environment) -> None:
