@@ -43,7 +43,7 @@ def promote_version(environment: Path, version: int) -> list[Path]:
     if version < 1:
         raise Refused(f"{version} can't be a model's version: they count from 1")
     path = environment / "policies" / "model.yaml"
-    if "automatic" in _read(path)["spec"]["production"]:
+    if "automatic" in _at(_read(path), ("spec", "production")):
         raise Refused(f"{environment.name} releases by itself: {path} says automatic")
     text = _edited(path, ("spec", "production", "approvedVersion"), version, str(version))
     path.write_text(text, encoding="utf-8")
@@ -52,8 +52,8 @@ def promote_version(environment: Path, version: int) -> list[Path]:
 
 def _edited(path: Path, keys: tuple[str, ...], value: object, written: str) -> str:
     """The file with another value on the line of `keys`. Raises `Refused` when that is not all that would change."""
-    before, wanted = path.read_text(encoding="utf-8"), _read(path)
-    held = _at(wanted, keys)
+    wanted, before = _read(path), path.read_text(encoding="utf-8")
+    held = _at(wanted, keys[:-1])
     if held.get(keys[-1]) == value:
         raise Refused(f"{path} says {written} already")
     line = re.compile(rf"^( +{keys[-1]}: *)(?:\"[^\"]*\"|'[^']*'|[^\s#]+)", re.MULTILINE)
@@ -65,16 +65,21 @@ def _edited(path: Path, keys: tuple[str, ...], value: object, written: str) -> s
 
 
 def _at(found: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    for key in keys[:-1]:
-        found = found.get(key) or {}
+    """The mapping there; an empty one where there is none."""
+    for key in keys:
+        inner = found.get(key)
+        found = inner if isinstance(inner, dict) else {}
     return found
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise Refused(f"{path} can't be read: {error.strerror}") from error
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refused(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise Refused(f"{path} is no mapping")
+    return found
 
 
 def _compile(environment: Path, tag: str) -> list[Path]:
@@ -82,7 +87,7 @@ def _compile(environment: Path, tag: str) -> list[Path]:
     output = environment / "pipelines"
     if not output.is_dir():
         return []
-    registry = (_read(environment / "values.yaml")["global"].get("image") or {}).get("registry", "")
+    registry = str(_at(_read(environment / "values.yaml"), ("global", "image")).get("registry") or "")
     image = f"{registry.rstrip('/')}/{IMAGE}:{tag}".lstrip("/")
     command = [sys.executable, "-m", "pipelines.compile", "--output", str(output), "--image", image]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -100,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     what.add_argument("--version", type=int, help="of the model, from its registry, for example 7")
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="folder (default: %(default)s)")
     given = parser.parse_args(arguments)
+    if not given.environments.is_dir():
+        parser.error(f"there is no folder {given.environments}: run it at the top of the checkout")
     folder = given.environments / given.environment
     known = sorted(path.name for path in given.environments.iterdir() if path.is_dir())
     if given.environment not in known:

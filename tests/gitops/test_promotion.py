@@ -134,3 +134,30 @@ def test_a_file_of_another_form_is_left_to_a_person(copied: Path, promote: Promo
     assert done.returncode != 0
     assert "change it by hand" in done.stderr
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "can't be read: [Errno 2] No such file"),
+        ("global: {", "can't be read: while parsing"),
+        ("", "is no mapping"),
+        ("global: x\n", "change it by hand"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_named(copied: Path, promote: Promote, text: str | None, said: str) -> None:
+    for path, arguments in (
+        (copied / "prod" / "image.yaml", ("--tag", "0.1.1")),
+        (copied / "prod" / "policies" / "model.yaml", ("--version", "7")),
+    ):
+        path.unlink() if text is None else path.write_text(text)
+        done = promote(copied, "prod", *arguments)
+        assert done.returncode != 0
+        assert f"{path} " in done.stderr
+        assert said in done.stderr
+
+
+def test_a_missing_folder_of_environments_is_named(tmp_path: Path, promote: Promote) -> None:
+    done = promote(tmp_path / "none", "prod", "--tag", "1")
+    assert done.returncode == 2
+    assert f"there is no folder {tmp_path / 'none'}" in done.stderr
