@@ -11,7 +11,7 @@ APPROVE ?= auto
 PORT ?= 4566
 FOR ?= laptop-cluster
 
-.PHONY: help demo simulate up status down destroy images install uninstall promote test test-shared test-charts test-cluster lint format bench clean lock setup
+.PHONY: help demo simulate up status down destroy images install uninstall promote test test-shared test-charts test-cluster test-cluster-parts lint format bench clean lock setup
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -95,7 +95,10 @@ test-cluster: setup ## build the images, install all of it on the cluster of KUB
 	@if [ -z "$$KUBECONFIG" ]; then echo "test-cluster: KUBECONFIG is not set: nothing was run"; exit 0; fi; set -e; \
 	  $(MAKE) --no-print-directory images $(if $(LOAD),ARCHIVE=build/images); \
 	  $(if $(LOAD),for archive in build/images/*.tar; do $(LOAD) $$archive; done;) \
-	  $(PY) -m pytest -m cluster
+	  $(PY) -m pytest -v -m cluster tests/cluster
+
+test-cluster-parts: setup ## each part against the API server of KUBECONFIG (after make test-cluster, whose images it uses)
+	@if [ -n "$$KUBECONFIG" ]; then $(PY) -m pytest -m cluster --ignore tests/cluster; else echo "test-cluster-parts: KUBECONFIG is not set: nothing was run"; fi
 
 lint: .venv/main/ready ## check style, types and the direction of imports
 	@.venv/main/bin/ruff check .
