@@ -102,8 +102,9 @@ def test_should_say_clearly_what_is_wrong_with_shared_values(
 
 @every_chart
 def test_should_refuse_a_feed_that_is_none(render: Render, chart: str) -> None:
-    with pytest.raises(HelmError, match="use --set-file global\\.feed=FILE"):
-        render(chart, {"global": {"feed": "no: feed"}})
+    for text in ("no: feed", "name: Fees", "name: of-more-than-the-thirty-two-characters", "feeds/x.yaml", "[a, b]"):
+        with pytest.raises(HelmError, match="use --set-file global\\.feed=FILE"):
+            render(chart, {"global": {"feed": text}})
 
 
 @every_chart

@@ -1,8 +1,8 @@
 {{/* The feed file: `global.feed`, else the chart's files/feed.yaml. */}}
 {{- define "common.feed" -}}
 {{- $text := (.root.Values.global).feed | default (.root.Files.Get "files/feed.yaml") -}}
-{{- if not (and $text (dig "name" "" (fromYaml $text))) -}}
-{{- fail "global.feed must be the text of a feed file, with a name in it: use --set-file global.feed=FILE" -}}
+{{- if not (regexMatch "^[a-z][a-z0-9-]{1,30}[a-z0-9]$" (dig "name" "" (fromYaml $text) | toString)) -}}
+{{- fail "global.feed must be the text of a feed file, with a name of 3 to 32 small letters, digits and hyphens in it: use --set-file global.feed=FILE" -}}
 {{- end -}}
 {{- $text -}}
 {{- end -}}
