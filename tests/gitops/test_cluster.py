@@ -1,5 +1,5 @@
-"""What Argo CD would apply, shown to an API server: `-m cluster`, with KUBECONFIG. Nothing but a namespace is made, and
-Argo CD's definitions for as long as the tests take."""
+"""What Argo CD would apply, shown to an API server: `-m cluster`, with KUBECONFIG. Nothing but a namespace is made,
+our definitions, which stay, and Argo CD's for as long as the tests take."""
 
 from __future__ import annotations
 
