@@ -91,15 +91,24 @@ def job_name(run: Run, kind: str, step: str, attempt: int) -> str:
     if kind == "tuning":  # so few that only the feed's name is told
         digest = hashlib.sha256(f"{run.names.prefix} {run.id} {step}".encode()).hexdigest()[:6]
         return f"{run.names.tuning_prefix}-{digest}-{attempt}"
-    return short_name(f"{run.names.prefix}-{run.id}", f"-{step}-{attempt}")
+    return short_name(f"{run.names.prefix}-{run.id}", f"-{step}-{attempt}", keep=run.names.prefix)
 
 
-def short_name(head: str, tail: str = "") -> str:
-    """`head + tail`, or when that is over 63 characters the head's beginning, a hash of the head, and the tail."""
+def short_name(head: str, tail: str = "", *, keep: str = "") -> str:
+    """`head + tail`, or when that is over 63 characters the head's beginning, a hash of the head, and the tail.
+
+    `keep`, with which the head begins, stays whole, since roles allow and `destroy` finds what begins with a feed's
+    name: where there is no room for both, the tail is cut and hashed as well."""
     if len(head) + len(tail) <= _LONGEST_NAME:
         return head + tail
-    digest = hashlib.sha256(head.encode()).hexdigest()[:8]
-    return f"{head[: _LONGEST_NAME - len(tail) - 9].rstrip('-')}-{digest}{tail}"
+    room = _LONGEST_NAME - len(tail) - 9
+    if room >= len(keep):
+        return f"{head[:room].rstrip('-')}-{_digest(head)}{tail}"
+    return f"{keep}-{_digest(head + tail)}{tail}"[:_LONGEST_NAME].rstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def start(run: Run, kind: str, step: str, request: Callable[[str], Mapping[str, Any]]) -> Job:

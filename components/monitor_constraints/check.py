@@ -59,7 +59,7 @@ def check(run: Run, stage: str, record: Mapping[str, Any], settings: Settings, c
 
 
 def _name(run: Run, stage: str) -> str:
-    return short_name(f"{run.names.prefix}-{run.id}", f"-{stage}-quality")
+    return short_name(f"{run.names.prefix}-{run.id}", f"-{stage}-quality", keep=run.names.prefix)
 
 
 def remove(run: Run, stage: str) -> None:

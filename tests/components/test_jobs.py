@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.jobs import Job, completed, job_name, start, stop_jobs, wait
+from components.jobs import STEPS, Job, completed, job_name, start, stop_jobs, wait
 from components.run import Refused, Run
 from loopcast import aws
 from loopcast.clock import Clock
@@ -18,6 +18,9 @@ from tests.components.stack import make_run
 
 FEED = parse_feed(FEED_TEXT.replace("name: parcels", "name: parcels-jobs"))
 STEP = "train-empirical"
+EVERY_JOB = [
+    (kind, step, attempt) for kind in ("training", "transform") for step in STEPS[kind] for attempt in range(1, 6)
+]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,17 @@ def test_a_jobs_name_is_valid_and_its_own(identifier: str, step: str, attempt: i
     assert job_name(longer, "training", step, attempt) != name or longer.id == identifier
     assert len(job_name(run, "tuning", step, attempt)) <= 32
     assert job_name(longer, "tuning", step, attempt) != job_name(run, "tuning", step, attempt) or longer.id == run.id
+
+
+@pytest.mark.parametrize("feed_name", ["abc", "rides-of-a-city-by-hours", "rides-of-a-whole-city-by-the-hour"[:32]])
+def test_a_jobs_name_begins_with_the_feeds_as_its_roles_demand_however_long_that_is(feed_name: str) -> None:
+    names = Names(feed_name, "000000000000")
+    found = set()
+    for identifier in ("a" * 40, f"{'a' * 39}b"):
+        run = Run(feed(), names, identifier)
+        found |= {job_name(run, kind, step, attempt) for kind, step, attempt in EVERY_JOB}
+    assert all(name.startswith(f"{names.prefix}-") and len(name) <= 63 for name in found)
+    assert len(found) == 2 * len(EVERY_JOB)
 
 
 @pytest.mark.parametrize("identifier", ["", "-a", "A", "a_b", "a--b", "a" * 41])
