@@ -74,7 +74,7 @@ uninstall: .venv/main/ready ## remove from the cluster what make install has put
 	@$(PY) -m install down
 
 promote: .venv/main/ready ## change an environment's image tag or approved model version, for a pull request (ENV=prod TAG=0.1.1 or VERSION=7)
-	@$(PY) scripts/promote.py $(ENV) $(if $(TAG),--tag $(TAG)) $(if $(VERSION),--version $(VERSION))
+	@$(PY) scripts/promote.py '$(ENV)' $(if $(TAG),--tag '$(TAG)') $(if $(VERSION),--version '$(VERSION)')
 
 # --- quality ----------------------------------------------------------------------------------------------
 test: setup .venv/sagemaker/ready ## run the tests
