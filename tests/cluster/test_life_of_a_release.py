@@ -186,7 +186,7 @@ def test_uninstalling_leaves_nothing(story: Story) -> None:
 
 
 def alarmed_within_a_horizon(stack: ClusterStack, fees: float) -> bool:
-    """Whether the alarm stands before a `HORIZON` of event time is over, with fees so many times as high as at first."""
+    """Whether the alarm stands before a horizon is over, with fees so many times as high as at first."""
     end = stack.source.now() + HORIZON
     stack.source.change_regime(fees=fees, volume=0.5)
     until(lambda: stack.alarm_state() == "ALARM" or stack.source.now() >= end, "end of a horizon", 300)
