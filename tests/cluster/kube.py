@@ -15,6 +15,7 @@ from typing import Any
 CALL_SECONDS = 120
 _INSTANCE = "app.kubernetes.io/instance"
 _COMPONENT = "app.kubernetes.io/component"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
 def run(*command: str, seconds: float = CALL_SECONDS, given: str | None = None) -> str:
@@ -65,9 +66,10 @@ class Namespace:
         assert found, f"no pod of {component} is ready"
         return found[0]
 
-    def components(self) -> set[str]:
+    def components(self, managed_by: str = "") -> set[str]:
         """What the pods that should always run are of: those of Deployments and StatefulSets of the release."""
-        found = self.get("deployments,statefulsets", "-l", f"{_INSTANCE}={self.release}")
+        labels = f"{_INSTANCE}={self.release}" + (f",{_MANAGED_BY}={managed_by}" if managed_by else "")
+        found = self.get("deployments,statefulsets", "-l", labels)
         return {item["metadata"]["labels"][_COMPONENT] for item in found if item["spec"].get("replicas", 1)}
 
     def settled(self) -> bool:

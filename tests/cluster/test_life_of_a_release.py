@@ -217,5 +217,6 @@ def reason_of(job: dict[str, Any]) -> str:
 
 
 def pods_of(story: Story) -> set[str]:
-    """The names of the pods of the release's own workloads."""
-    return {name_of(pod) for part in story.namespace.components() for pod in story.namespace.pods(part)}
+    """The ids of the pods of the release's own workloads: not those of endpoints, which live on."""
+    own = story.namespace.components(managed_by="Helm")
+    return {str(pod["metadata"]["uid"]) for part in own for pod in story.namespace.pods(part)}
