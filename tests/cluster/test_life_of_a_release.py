@@ -26,7 +26,7 @@ FEED = ROOT / "feeds" / "bitcoin-fees.yaml"
 SPEED = 120.0
 """Event seconds a second: everything stated in event time is scaled by it."""
 HOURS = 5
-AHEAD = timedelta(hours=30)
+AHEAD = timedelta(hours=48)
 """Event time begins so long before now: it must stay behind the wall clock to the end."""
 REGIMES = (100.0, 1.0) * 8
 """What fees are multiplied by, a horizon each, until the alarm stands: whatever a model has learnt of the last hour is
