@@ -39,7 +39,7 @@ _CHUNK = 1 << 18
 
 def url_of(base: str, folder: str) -> str:
     """Where the carrier of the program in `folder`, below the state, finds its work."""
-    return f"{base.rstrip('/')}/work/{folder}"
+    return f"{base.rstrip('/')}/programs/{folder}"
 
 
 class Work:
@@ -50,9 +50,9 @@ class Work:
 
     def routes(self) -> list[BaseRoute]:
         return [
-            Route("/work/{folder:path}/files", self._files, methods=["GET"]),
-            Route("/work/{folder:path}/files", self._store, methods=["PUT"]),
-            Route("/work/{folder:path}/order", self._order, methods=["GET"]),
+            Route("/programs/{folder:path}/files", self._files, methods=["GET"]),
+            Route("/programs/{folder:path}/files", self._store, methods=["PUT"]),
+            Route("/programs/{folder:path}/order", self._order, methods=["GET"]),
         ]
 
     async def _files(self, request: Request) -> Response:

@@ -30,7 +30,7 @@ def run(folder: str = "training-job/fees-1", **changes: Any) -> Run:
         "server": "sagemaker",
         "image": "registry/loopcast/forecaster:1",
         "environment": {"SM_HPS": '{"a": "$(HOME)"}'},
-        "work_url": f"http://sagemaker:4567/work/{folder}",
+        "work_url": f"http://sagemaker:4567/programs/{folder}",
         "token": "secret",
         "arguments": ("train",),
         "instance": "ml.m5.large",
