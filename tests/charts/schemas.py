@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
+import jsonschema
+import kubernetes_validate
 import yaml
 
 from tests.charts.rendering import KUBERNETES, ROOT, Object
@@ -50,13 +51,7 @@ def _named(item: Object, sentences: Iterable[str]) -> Iterator[str]:
     return (f"{item['kind']} {item['metadata']['name']}: {sentence}" for sentence in sentences)
 
 
-def _library(name: str) -> Any:
-    """A package that only these checks need; who lacks it hears so."""
-    return pytest.importorskip(name, reason=f"{name} is not installed: nothing was held against a schema")
-
-
 def _kubernetes_faults(item: Object) -> Iterator[str]:
-    kubernetes_validate = _library("kubernetes_validate")
     try:
         kubernetes_validate.validate(item, VERSION, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -70,7 +65,7 @@ def _faults_of(item: Object, definitions: Mapping[str, Any]) -> Iterator[str]:
     if schema is None:
         yield "there is no such kind"
         return
-    for error in _library("jsonschema").Draft202012Validator(schema).iter_errors({"spec": item["spec"]}):
+    for error in jsonschema.Draft202012Validator(schema).iter_errors({"spec": item["spec"]}):
         yield f"{'.'.join(str(step) for step in error.path)}: {error.message}"
 
 

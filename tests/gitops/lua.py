@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-lua51 = pytest.importorskip("lupa.lua51")
+from lupa import lua51
 
 _OPEN = {"_G", "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget"}
 _OPEN |= {"rawset", "select", "setmetatable", "table", "tonumber", "tostring", "type", "unpack", "xpcall"}
