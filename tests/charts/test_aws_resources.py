@@ -112,7 +112,7 @@ def test_should_not_destroy_local_aws_which_goes_with_the_release(render: Render
 def test_should_give_ack_what_the_manifests_say(render: Render) -> None:
     feed = load_feed(ROOT / "feeds" / "bitcoin-fees.yaml")
     values = placeholders(feed, ACCOUNT, REGION, Cluster("", "loopcast", "loopcast", ""))
-    rendered = ack_objects(render("aws-resources", ACK))
+    rendered = ack_objects(render("aws-resources", {**ACK, "onUninstall": "destroy"}))
     declared = [item for text in filled(values) for item in yaml.safe_load_all(text)]
     ours = {
         (item["kind"], item["metadata"]["name"]): item
@@ -126,6 +126,15 @@ def test_should_give_ack_what_the_manifests_say(render: Render) -> None:
         assert rendered[key]["spec"] == item["spec"], key
         assert rendered[key]["metadata"].get("annotations", {}) == item["metadata"].get("annotations", {}), key
         assert rendered[key]["metadata"]["namespace"] == "loopcast"
+
+
+def test_should_have_ack_keep_all_of_it_unless_it_is_to_be_destroyed(render: Render) -> None:
+    rendered = ack_objects(render("aws-resources", ACK))
+    policies = {item["metadata"]["annotations"]["services.k8s.aws/deletion-policy"] for item in rendered.values()}
+    assert policies == {"retain"}
+    given = {**ACK, "ackAnnotations": {"services.k8s.aws/deletion-policy": "delete"}}
+    chosen = ack_objects(render("aws-resources", given)).values()
+    assert {item["metadata"]["annotations"]["services.k8s.aws/deletion-policy"] for item in chosen} == {"delete"}
 
 
 def filled(values: dict[str, str]) -> list[str]:
