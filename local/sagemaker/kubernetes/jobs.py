@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,30 @@ _HOST_GRACE_SECONDS = 10.0
 _PATIENT_SECONDS = 5.0
 
 
-class JobProgram:
+class _Watched(ABC):
+    """A program whose end shows only when one looks."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the program has ended within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not self._look():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(_LOOK_SECONDS, left))
+        return True
+
+    @abstractmethod
+    def _look(self) -> bool:
+        """Whether the program has ended."""
+
+
+class JobProgram(_Watched):
     """The program of the Job `name`, which lives in `folder`. It has ended when its exit code is in the folder, put
     there together with its files; or without one when the Job is gone or given up, and then `reason` says why."""
 
@@ -38,20 +62,6 @@ class JobProgram:
         self._stuck_since: float | None = None
         self._logged = 0.0
         self._ended = False
-
-    @property
-    def has_failed(self) -> bool:
-        return self.wait(0)
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the program has ended within `seconds`."""
-        deadline = time.monotonic() + seconds
-        while not self._look():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(_LOOK_SECONDS, left))
-        return True
 
     def terminate(self) -> None:
         """The carrier ends the program, when it next asks what to do; a Job whose program doesn't run is deleted."""
@@ -135,7 +145,7 @@ class JobProgram:
             logs.pull(self._api, self.folder, pod["metadata"]["name"])
 
 
-class HostsProgram:
+class HostsProgram(_Watched):
     """The hosts of the training job in `folder`, by name. When one fails the others are stopped, and its exit code is
     the job's."""
 
@@ -155,19 +165,6 @@ class HostsProgram:
     @property
     def reason(self) -> str:
         return next((host.reason for host in self._hosts.values() if host.reason), "")
-
-    @property
-    def has_failed(self) -> bool:
-        return self.wait(0)
-
-    def wait(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not self._look():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(_LOOK_SECONDS, left))
-        return True
 
     def terminate(self) -> None:
         for host in self._hosts.values():
