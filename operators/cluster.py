@@ -26,6 +26,7 @@ from loopcast.service import Part
 from operators import metrics
 from operators.claims import ClaimTable
 from operators.engine import Engine, Outcome
+from operators.event_time import NoMinutes
 from operators.launchers.base import Launcher
 from operators.launchers.jobs import JobLauncher, owner_of
 from operators.launchers.kfp import KfpLauncher
@@ -97,6 +98,9 @@ class Shell:
             metrics.decided(policy, outcome)
             status = outcome.status.model_dump(mode="json", by_alias=True)
             self._show(body, outcome, status, outcome.decision.reason, outcome.decision.message)
+        except NoMinutes as error:
+            self._show(body, None, {}, "NoMinutes", f"Waiting for the first minute: {error}.")
+            return False
         except Exception as error:  # one policy's trouble must not end the others
             metrics.failed(policy)
             log.warning("a policy could not be looked at", extra={"policy": policy.name}, exc_info=True)
@@ -119,6 +123,8 @@ class Shell:
         known = before.get("conditions") or []
         wanted = {
             **status,
+            "reason": reason,
+            "message": message,
             "observedGeneration": generation,
             "conditions": conditions(known, generation, outcome, now, reason, message),
         }

@@ -18,6 +18,8 @@ from uuid import uuid4
 import pytest
 
 from loopcast.aws import client
+from loopcast.feed import parse_feed
+from loopcast.minute import feature_definitions
 from loopcast.names import Names
 from tests.components.examples import FEED_TEXT
 from tests.conftest import Service, kill
@@ -91,6 +93,16 @@ class World:
         name = self.names.alarm(stage, "degraded")
         client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test says so")
         return name
+
+    def make_feature_group(self) -> None:
+        """An online store with no minute in it."""
+        client("sagemaker").create_feature_group(
+            FeatureGroupName=self.names.feature_group,
+            RecordIdentifierFeatureName="record_id",
+            EventTimeFeatureName="event_time",
+            FeatureDefinitions=feature_definitions(parse_feed(self.feed.read_text())),
+            OnlineStoreConfig={"EnableOnlineStore": True},
+        )
 
     def approve_package(self) -> str:
         """The ARN of a new approved version of the model."""

@@ -204,6 +204,16 @@ def test_a_policy_that_only_the_models_refuse_says_so_in_its_conditions(world: W
     [ready] = until(lambda: status(namespace, "rtp").get("conditions"))
     assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
     assert "no cron expression" in ready["message"]
+    shown = status(namespace, "rtp")
+    assert (shown["reason"], shown["message"]) == (ready["reason"], ready["message"])
+
+
+def test_before_the_first_minute_a_policy_says_what_it_waits_for(world: World, namespace: str, kfp: Kfp) -> None:
+    world.make_feature_group()
+    start(world, namespace, kfp, LOOPCAST_SPEED="60")
+    apply(namespace, retraining(world))
+    until(lambda: status(namespace, "rtp").get("reason") == "NoMinutes")
+    assert "no minute yet" in status(namespace, "rtp")["message"]
 
 
 def as_itself(world: World, namespace: str) -> str:

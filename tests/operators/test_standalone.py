@@ -18,7 +18,7 @@ import yaml
 
 from loopcast.aws import client
 from loopcast.feed import parse_feed
-from loopcast.minute import Minute, feature_definitions
+from loopcast.minute import Minute
 from tests.operators.conftest import CHECKOUT, Program, World, until
 from tests.pipelines.conftest import Stack, make_stack  # noqa: F401 - a fixture
 
@@ -161,13 +161,7 @@ def test_two_operators_never_share_a_folder(world: World, fake_pipelines: Path) 
 def test_at_a_speed_the_time_is_the_newest_minutes_end(world: World, fake_pipelines: Path) -> None:
     feed = parse_feed(world.feed.read_text())
     group, runtime = world.names.feature_group, client("sagemaker-featurestore-runtime")
-    client("sagemaker").create_feature_group(
-        FeatureGroupName=group,
-        RecordIdentifierFeatureName="record_id",
-        EventTimeFeatureName="event_time",
-        FeatureDefinitions=feature_definitions(feed),
-        OnlineStoreConfig={"EnableOnlineStore": True},
-    )
+    world.make_feature_group()
     program = start(world, write(world, retraining(world)), fake_pipelines, LOOPCAST_SPEED="60")
     until(lambda: "waiting for the first minute" in program.text)
     for start_of in (datetime(2026, 11, 20, 23, 58, tzinfo=UTC), datetime(2026, 11, 21, 0, 1, tzinfo=UTC)):
