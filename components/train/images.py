@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.image import VERSION
+from components.image import tag
 from components.run import Refused
 from loopcast import aws
 from loopcast.names import Names
@@ -50,7 +50,7 @@ def image_of(names: Names, algorithm: str, images: Mapping[str, str]) -> str:
     """The address of the algorithm's image: the one in `images`, else its own. Raises `Refused` where it has none."""
     if algorithm in images:
         return images[algorithm]
-    return deepar_image(aws.region()) if algorithm == "deepar" else own_image(names, algorithm, VERSION)
+    return deepar_image(aws.region()) if algorithm == "deepar" else own_image(names, algorithm, tag())
 
 
 def deepar_image(region: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from components.algorithms import CANDIDATES, candidates_of
+from components.image import VERSION
 from components.jobs import STEPS
 from components.run import Refused, Run
 from components.train.hyperparameters import hyperparameters
@@ -73,6 +74,18 @@ def test_an_image_is_the_runs_own_or_the_algorithms(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_REGION", "moon-1")
     with pytest.raises(Refused, match="No image of the built-in DeepAR is known in moon-1"):
         image_of(names, "deepar", {})
+
+
+@pytest.mark.parametrize(("baked", "asked"), [("0.1.1", "0.1.1"), ("", VERSION), (None, VERSION)])
+def test_an_algorithms_image_has_the_tag_of_the_image_that_asks_for_it_else_the_codes_version(
+    monkeypatch: pytest.MonkeyPatch, baked: str | None, asked: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    if baked is None:
+        monkeypatch.delenv("LOOPCAST_VERSION", raising=False)
+    else:
+        monkeypatch.setenv("LOOPCAST_VERSION", baked)
+    assert image_of(Names("parcels", "1"), "boosted", {}).endswith(f"/loopcast-parcels/loopcast-boosted:{asked}")
 
 
 def test_a_cancelled_run_knows_the_jobs_of_every_algorithm_and_champion() -> None:

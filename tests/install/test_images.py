@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from install.images import ALGORITHMS, CHECKOUT, DOCKERFILES, BuildFailed, Naming, jobs, origin, run, version
+from components.train.images import image_of
+from install.builders import Builder
+from install.images import ALGORITHMS, CHECKOUT, DOCKERFILES, BuildFailed, Images, Naming, jobs, origin, run, version
 from install.up import absent_images
 from loopcast.names import Names
 
@@ -105,6 +107,23 @@ def test_the_images_that_jobs_ask_for_have_their_repositorys_names() -> None:
     assert f"{names.repository('pipelines')}:1" in asked
 
 
+def test_a_run_asks_for_its_models_images_by_the_tag_that_they_were_built_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder, feed = tmp_path / "docker", "bitcoin-fees"
+    builder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/commands\n')
+    builder.chmod(0o755)
+    built = jobs(["forecaster", "pipelines"], Naming("0.1.1", "1.dkr.ecr.eu-west-1.amazonaws.com"), feed)
+    Images(Builder((str(builder),)), "0.1.1").build(built[-1], tmp_path / "log")
+    assert "--build-arg VERSION=0.1.1 " in (tmp_path / "commands").read_text()
+    assert "ENV LOOPCAST_VERSION=${VERSION}" in instructions("pipelines")
+
+    monkeypatch.setenv("LOOPCAST_VERSION", "0.1.1")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    asked = {image_of(Names(feed, "1"), algorithm, {}) for algorithm in ALGORITHMS if algorithm != "deepar"}
+    assert asked <= {job.reference for job in built}
+
+
 def test_a_commit_says_the_same_of_itself_each_time() -> None:
     assert origin() == origin()
     if created := origin().get("CREATED"):
@@ -133,6 +152,8 @@ def test_images_that_no_node_has_are_named_unless_a_registry_has_them() -> None:
         (["images", "nonsense"], "there is no image nonsense: there are ingestion"),
         (["images", "--push"], "give the registry to push to with --registry"),
         (["images", "--builder", "kaniko"], "kaniko is no builder that is known here"),
+        (["images", "--builder", "docker 'x"], "is no command: no closing quotation"),
+        (["images", "--build-options", "'"], "is no command: no closing quotation"),
         (["up", "--feed", "absent.yaml"], "absent.yaml"),
         (["up", "--set", "a"], "--set a: write NAME.NAME=VALUE"),
     ],
