@@ -127,10 +127,15 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
 
 def _add_down(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Uninstalls: policies, the release, what its programs made, definitions, and the namespace if up made it."
+        "Uninstalls: policies, the release, what its programs made, definitions, and the namespace if up made it. What "
+        "the release's values keep (operator.crds.keep, persistence.keep) stays."
     )
     _add_release(parser)
-    parser.add_argument("--keep-crds", action="store_true", help="leave the definitions of our custom resources")
+    parser.add_argument(
+        "--keep-crds",
+        action="store_true",
+        help="leave the definitions of our custom resources, and all policies but the release's",
+    )
     parser.set_defaults(run=uninstall)
 
 

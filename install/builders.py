@@ -63,9 +63,8 @@ class Builder:
 
 def find_builder(wanted: str, build_options: str) -> Builder:
     """The builder `wanted`, with its options, or the first that works. Raises `NoBuilder`."""
-    options = tuple(shlex.split(build_options))
-    if wanted:
-        command = tuple(shlex.split(wanted))
+    options = _words(build_options)
+    if command := _words(wanted):
         if Path(command[0]).name not in KNOWN:
             raise NoBuilder(f"{command[0]} is no builder that is known here: use one of {', '.join(KNOWN)}")
         candidates = [Builder(command, options)]
@@ -78,6 +77,13 @@ def find_builder(wanted: str, build_options: str) -> Builder:
             return candidate
         reasons.append(f"{candidate.kind}: {reason}")
     raise NoBuilder(f"no image can be built here ({'; '.join(reasons)})")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise NoBuilder(f"{text!r} is no command: {str(error).lower()}") from error
 
 
 def why_not(builder: Builder) -> str:

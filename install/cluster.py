@@ -28,10 +28,9 @@ LEFTOVERS = (
     ("v1", "ConfigMap"),
     ("v1", "Secret"),
     ("v1", "Pod"),
-    ("v1", "PersistentVolumeClaim"),
     ("coordination.k8s.io/v1", "Lease"),
 )
-"""What a release's programs make while they run, and claims that Helm keeps: not Helm's to delete."""
+"""What a release's programs make while they run: not Helm's to delete."""
 ANSWER_SECONDS = 15
 
 
@@ -170,6 +169,11 @@ class Cluster:
     def leftovers(self, release: str, namespace: str) -> list[dict[str, Any]]:
         """Objects of the release that are not Helm's, or that Helm has left; its own records are not among them."""
         found = [one for api, kind in LEFTOVERS for one in self._list(api, kind, namespace, f"{INSTANCE}={release}")]
+        return [one for one in found if not one["metadata"].get("ownerReferences")]
+
+    def kept_claims(self, release: str, namespace: str) -> list[dict[str, Any]]:
+        """Claims that stay without the release: those that go with their StatefulSet are owned by it."""
+        found = self._list("v1", "PersistentVolumeClaim", namespace, f"{INSTANCE}={release}")
         return [one for one in found if not one["metadata"].get("ownerReferences")]
 
     def log(self, pod: str, container: str, namespace: str, lines: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyhelm3 import Client
@@ -16,6 +17,22 @@ from install.up import Say
 POLICIES_SECONDS = 60.0
 LEFTOVERS_SECONDS = 120.0
 NAMESPACE_SECONDS = 180.0
+
+
+@dataclass
+class Account:
+    """What becomes of everything, told as it happens."""
+
+    say: Say
+    removed: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def settle(self, found: list[dict[str, Any]], left: list[dict[str, Any]], more: str = "") -> None:
+        """`found` was to go, `left` is still there."""
+        self.removed += [described(one) for one in found if one not in left]
+        self.stuck += [described(one) for one in left]
+        self.say(f"deleted {summary(found)}{more}")
 
 
 async def down(
@@ -31,67 +48,83 @@ async def down(
     """Removes the release and what it left, and says what; False where something would not go.
 
     Policies go first, while the operator still runs that frees them. Definitions stay where another namespace has
-    policies, and a namespace that was there before stays.
+    policies, and a namespace that was there before stays. What the release's values keep (operator.crds.keep,
+    persistence.keep) stays, and the namespace with it.
     """
+    account = Account(say)
     labels = cluster.namespace(namespace)
-    removed: list[str] = []
-    stuck: list[str] = []
+    keep_definitions = keep_definitions or _keeps_definitions(await helm.given(client, release, namespace))
     if labels is not None:
-        stuck += _policies(cluster, namespace, removed, say)
+        _policies(cluster, namespace, keep_definitions, account)
         if await helm.uninstall(client, release, namespace, timeout):
-            removed.append(f"release {release}")
+            account.removed.append(f"release {release}")
             say(f"release {release} uninstalled")
-        stuck += await asyncio.to_thread(_leftovers, cluster, release, namespace, removed, say)
+        await asyncio.to_thread(_leftovers, cluster, release, namespace, account)
     if not keep_definitions:
-        stuck += _definitions(cluster, removed, say)
-    if labels is not None and MADE_BY.items() <= labels.items():
-        if await asyncio.to_thread(cluster.delete_namespace, namespace, NAMESPACE_SECONDS):
-            removed.append(f"namespace {namespace}")
-            say(f"namespace {namespace} deleted")
-        else:
-            stuck.append(f"namespace {namespace}")
-    if stuck:
-        say(f"still there: {', '.join(stuck)}")
-        return False
-    say("nothing is left" if removed else f"nothing was there of {release} in {namespace}")
-    return True
+        _definitions(cluster, account)
+    if labels is not None:
+        await asyncio.to_thread(_namespace, cluster, release, namespace, MADE_BY.items() <= labels.items(), account)
+    return _summed_up(account, f"{release} in {namespace}")
 
 
-def _policies(cluster: Cluster, namespace: str, removed: list[str], say: Say) -> list[str]:
-    """Deletes the policies; those that no operator frees any more are freed here."""
-    found = cluster.policies(namespace)
+def _keeps_definitions(values: Mapping[str, Any]) -> bool:
+    crds = (values.get("operator") or {}).get("crds") or {}
+    return bool(crds.get("keep"))
+
+
+def _policies(cluster: Cluster, namespace: str, releases_only: bool, account: Account) -> None:
+    """Deletes the policies, or the release's own alone; those that no operator frees any more are freed here."""
+    found = [one for one in cluster.policies(namespace) if not releases_only or _is_helms(one)]
     if not found:
-        return []
+        return
     left = cluster.delete_and_wait(found, POLICIES_SECONDS)
     for one in left:
         cluster.free(one)
-    left = cluster.delete_and_wait(left, POLICIES_SECONDS)
-    removed += [described(one) for one in found if one not in left]
-    say(f"deleted {summary(found)}")
-    return [described(one) for one in left]
+    account.settle(found, cluster.delete_and_wait(left, POLICIES_SECONDS))
 
 
-def _leftovers(cluster: Cluster, release: str, namespace: str, removed: list[str], say: Say) -> list[str]:
-    found = cluster.leftovers(release, namespace)
-    if not found:
-        return []
-    left = cluster.delete_and_wait(found, LEFTOVERS_SECONDS)
-    removed += [described(one) for one in found if one not in left]
-    say(f"deleted {summary(found)} that its programs had made")
-    return [described(one) for one in left]
+def _is_helms(one: dict[str, Any]) -> bool:
+    labels = one["metadata"].get("labels") or {}
+    return bool(labels.get("app.kubernetes.io/managed-by") == "Helm")
 
 
-def _definitions(cluster: Cluster, removed: list[str], say: Say) -> list[str]:
+def _leftovers(cluster: Cluster, release: str, namespace: str, account: Account) -> None:
+    if found := cluster.leftovers(release, namespace):
+        account.settle(found, cluster.delete_and_wait(found, LEFTOVERS_SECONDS), " that its programs had made")
+
+
+def _definitions(cluster: Cluster, account: Account) -> None:
     found = cluster.definitions()
     if not found:
-        return []
+        return
     if used := cluster.policies():
-        say(f"the definitions stay: {summary(used)} of other namespaces need them")
-        return []
-    left = cluster.delete_and_wait(found, LEFTOVERS_SECONDS)
-    removed += [described(one) for one in found if one not in left]
-    say(f"deleted {summary(found)}")
-    return [described(one) for one in left]
+        account.say(f"the definitions stay: {summary(used)} of other namespaces need them")
+        return
+    account.settle(found, cluster.delete_and_wait(found, LEFTOVERS_SECONDS))
+
+
+def _namespace(cluster: Cluster, release: str, namespace: str, made_here: bool, account: Account) -> None:
+    """Deletes the namespace where it was made here and nothing in it is to be kept."""
+    kept = [*cluster.kept_claims(release, namespace), *cluster.policies(namespace)]
+    account.kept += [described(one) for one in kept]
+    if kept or not made_here:
+        return
+    if cluster.delete_namespace(namespace, NAMESPACE_SECONDS):
+        account.removed.append(f"namespace {namespace}")
+        account.say(f"namespace {namespace} deleted")
+    else:
+        account.stuck.append(f"namespace {namespace}")
+
+
+def _summed_up(account: Account, what: str) -> bool:
+    if account.stuck:
+        account.say(f"still there: {', '.join(account.stuck)}")
+        return False
+    if account.kept:
+        account.say(f"kept, and the namespace with it: {', '.join(account.kept)}")
+    else:
+        account.say("nothing is left" if account.removed else f"nothing was there of {what}")
+    return True
 
 
 def described(one: dict[str, Any]) -> str:

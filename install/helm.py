@@ -76,6 +76,23 @@ async def revision(helm: Client, release: str, namespace: str) -> dict[str, Any]
     return {"revision": found.revision, "status": found.status.value}
 
 
+async def given(helm: Client, release: str, namespace: str) -> Values:
+    """The values of the release's newest revision, its charts' own among them; none where there is no such release."""
+    try:
+        found = await helm.get_current_revision(release, namespace=namespace)
+        return dict(await found.values(computed=True))
+    except errors.ReleaseNotFoundError:
+        return {}
+
+
+async def check(helm: Client, chart: Path, release: str, namespace: str, values: Values) -> None:
+    """Raises `HelmFailed` with what the chart has against the values; asks no cluster."""
+    try:
+        await helm.template_resources(await helm.get_chart(chart), release, values, namespace=namespace)
+    except errors.Error as error:
+        raise HelmFailed(_said(error)) from error
+
+
 async def install(helm: Client, chart: Path, release: str, namespace: str, values: Values, timeout: str) -> int:
     """Installs or upgrades and waits; the revision's number. Raises `HelmFailed`.
 

@@ -52,9 +52,10 @@ async def up(cluster: Cluster, client: Client, release: Release, say: Say) -> No
     Raises `ClusterFailed`, `helm.HelmFailed` or `InstallFailed`.
     """
     say(f"cluster {cluster.host}, Kubernetes {cluster.version}, helm {client.version}")
-    prepare(cluster, release, say)
     say(f"gathering {release.chart.name}'s charts")
     await asyncio.to_thread(helm.build_dependencies, release.chart)
+    await helm.check(client, release.chart, release.name, release.namespace, release.values)
+    prepare(cluster, release, say)
     say(f"installing {release.name} in {release.namespace}")
     work = asyncio.create_task(
         helm.install(client, release.chart, release.name, release.namespace, release.values, release.timeout)

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 from kubernetes import client, config
 
 from install import helm
@@ -21,6 +22,7 @@ from install.cluster import RESTRICTED, Cluster
 from install.down import down
 from install.images import CHECKOUT
 from install.up import InstallFailed, Release, status, up
+from tests.operators.kube import kubectl
 
 pytestmark = pytest.mark.cluster
 CHART = "apiVersion: v2\nname: small\nversion: 0.1.0\n"
@@ -51,6 +53,12 @@ spec:
           image: loopcast.invalid/absent:0
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 """
+CLAIM: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "state", "labels": {"app.kubernetes.io/instance": "small"}},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+}
 
 
 class World:
@@ -126,6 +134,36 @@ def test_a_policy_that_no_operator_frees_any_more_is_removed(world: World, monke
     assert world.down()
     assert "deleted 1 ReleasePolicy" in world.said
     assert world.cluster.policies(world.namespace) == []
+
+
+def test_a_policy_that_is_not_the_releases_stays_with_the_definitions(world: World) -> None:
+    world.up()
+    kubectl(
+        "apply", "-n", world.namespace, "-f", "-", given=yaml.safe_load(POLICY.replace("[loopcast.io/nobody]", "[]"))
+    )
+    try:
+        assert world.down()
+        assert world.said[-1] == "kept, and the namespace with it: ReleasePolicy fees"
+        assert world.cluster.policies(world.namespace)
+    finally:
+        kubectl("delete", "namespace", world.namespace)
+
+
+def test_a_volume_that_does_not_go_with_its_workload_is_kept(world: World) -> None:
+    world.up()
+    kubectl("apply", "-n", world.namespace, "-f", "-", given=CLAIM)
+    try:
+        assert world.down()
+        assert world.said[-1] == "kept, and the namespace with it: PersistentVolumeClaim state"
+        assert world.down(), "a second time it stays too"
+    finally:
+        kubectl("delete", "namespace", world.namespace)
+
+
+def test_values_that_the_chart_refuses_change_nothing_in_the_cluster(world: World) -> None:
+    with pytest.raises(helm.HelmFailed, match="text is not to be a number"):
+        world.up('{{ fail "text is not to be a number" }}')
+    assert world.cluster.namespace(world.namespace) is None
 
 
 def test_an_image_that_nobody_has_fails_the_installation_by_its_pods_name(world: World) -> None:

@@ -25,6 +25,7 @@ def test_the_layers_are_left_as_they_were() -> None:
         ("global.speed=60", {"global": {"speed": 60}}),
         ("local-aws.enabled=true", {"local-aws": {"enabled": True}}),
         ("a.tolerations=[{operator: Exists}]", {"a": {"tolerations": [{"operator": "Exists"}]}}),
+        ("a.account='012345670123'", {"a": {"account": "012345670123"}}),
         ("a.text=", {"a": {"text": ""}}),
         ("a.url=http://x:1/?q=1", {"a": {"url": "http://x:1/?q=1"}}),
     ],
