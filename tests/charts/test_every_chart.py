@@ -13,7 +13,7 @@ import yaml
 from tests.charts import schemas
 from tests.charts.conftest import Render
 from tests.charts.policies import POLICIES, Policy, every_pod_has_a_network_policy
-from tests.charts.rendering import CHARTS, Helm, HelmError, Object, Values, chart_names, ci_values, hook, kinds
+from tests.charts.rendering import CHARTS, Helm, HelmError, Object, Values, chart_names, ci_values, hook, kinds, pods
 
 CASES = [(chart, "") for chart in chart_names()] + ci_values()
 IDS = [f"{chart}-{name.removesuffix('-values.yaml') or 'defaults'}" for chart, name in CASES]
@@ -105,6 +105,30 @@ def test_should_refuse_a_feed_that_is_none(render: Render, chart: str) -> None:
     for text in ("no: feed", "name: Fees", "name: of-more-than-the-thirty-two-characters", "feeds/x.yaml", "[a, b]"):
         with pytest.raises(HelmError, match="use --set-file global\\.feed=FILE"):
             render(chart, {"global": {"feed": text}})
+
+
+PLACE = {
+    "nodeSelector": {"pool": "loopcast"},
+    "tolerations": [{"key": "pool", "operator": "Exists"}],
+    "affinity": {"podAffinity": {}},
+    "priorityClassName": "high",
+}
+
+
+def everywhere(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that give each part of a chart the same place."""
+    below = {key: more for key, value in values.items() if isinstance(value, dict) and (more := everywhere(value))}
+    return {**below, **{key: value for key, value in PLACE.items() if key in values}}
+
+
+@pytest.mark.parametrize("chart", [chart for chart in chart_names() if chart != "loopcast"])
+def test_should_run_every_pod_where_its_part_may_run_those_of_hooks_and_tests_too(render: Render, chart: str) -> None:
+    values = everywhere(yaml.safe_load((CHARTS / chart / "values.yaml").read_text()))
+    if chart == "aws-resources":
+        values["onUninstall"] = "destroy"  # by a Job, which there is not otherwise
+    objects = render(chart, values)
+    elsewhere = [item["metadata"]["name"] for item, pod in pods(objects) if not PLACE.items() <= pod["spec"].items()]
+    assert elsewhere == []
 
 
 @every_chart

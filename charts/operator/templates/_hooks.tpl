@@ -4,7 +4,8 @@ The objects of a hook on the definitions: (dict "root" $ "part" "operator-crds-a
 */}}
 {{- define "operator.crdsHook" -}}
 {{- $root := .root }}
-{{- $this := merge (dict "values" (dict "serviceAccount" dict) "image" "operator" "token" true) . }}
+{{- $values := pick $root.Values "image" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $this := merge (dict "values" $values "image" "operator" "token" true) . }}
 {{- $name := include "common.fullname" $this }}
 {{- $cluster := printf "%s-%s" $name $root.Release.Namespace }}
 apiVersion: v1
@@ -76,7 +77,7 @@ spec:
       restartPolicy: Never
       containers:
         - name: crds
-          image: {{ include "common.image" (merge (dict "values" (dict "image" $root.Values.image)) $this) }}
+          image: {{ include "common.image" $this }}
           imagePullPolicy: {{ include "common.imagePullPolicy" $this }}
           args:
             - python
