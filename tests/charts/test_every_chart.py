@@ -132,6 +132,24 @@ def test_should_run_every_pod_where_its_part_may_run_those_of_hooks_and_tests_to
 
 
 @every_chart
+def test_should_open_metrics_to_nobody_if_the_list_of_readers_is_empty(render: Render, chart: str) -> None:
+    def open_to_all(readers: list[Any]) -> list[str]:
+        objects = render(chart, {"global": {"networkPolicy": {"metricsFrom": readers}}})
+        policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+        assert policies
+        return [
+            policy["metadata"]["name"]
+            for policy in policies
+            for rule in policy["spec"]["ingress"]
+            if any("podSelector" not in peer for peer in rule["from"])
+        ]
+
+    assert open_to_all([]) == []
+    if chart != "aws-resources":  # which serves no metrics
+        assert open_to_all([{"namespaceSelector": {}}])
+
+
+@every_chart
 def test_should_name_nothing_that_is_too_long(render: Render, chart: str) -> None:
     with pytest.raises(HelmError, match="the release's name is too long"):
         render(chart, release="r" * 53)

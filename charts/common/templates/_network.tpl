@@ -22,7 +22,9 @@ spec:
     - ports:
         - {port: {{ $port }}, protocol: TCP}
       from:
-        {{- toYaml ($policy.metricsFrom | default (list (dict "namespaceSelector" dict))) | nindent 8 }}
+        {{- with $policy.metricsFrom }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
         - podSelector: # this release's tests
             matchLabels:
               app.kubernetes.io/name: loopcast
