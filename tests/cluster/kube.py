@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ CALL_SECONDS = 120
 _INSTANCE = "app.kubernetes.io/instance"
 _COMPONENT = "app.kubernetes.io/component"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
+_EVERYWHERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
 def run(*command: str, seconds: float = CALL_SECONDS, given: str | None = None) -> str:
@@ -44,6 +46,24 @@ class Namespace:
     def __init__(self, name: str, release: str = "loopcast") -> None:
         self.name, self.release = name, release
 
+    def create(self) -> None:
+        """Makes it; it only takes restricted pods."""
+        run("kubectl", "create", "namespace", self.name)
+        run("kubectl", "label", "namespace", self.name, "pod-security.kubernetes.io/enforce=restricted")
+
+    def remove(self) -> None:
+        """Uninstalls the release, and deletes the namespace."""
+        run(sys.executable, "-m", "install", "down", "--namespace", self.name, "--release", self.release, seconds=300)
+        run("kubectl", "delete", "namespace", self.name, "--ignore-not-found", "--timeout=180s", seconds=200)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it but what every namespace has, and events."""
+        kinds = run("kubectl", "api-resources", "--verbs=list", "--namespaced", "-o", "name").split()
+        kinds = [kind for kind in kinds if not kind.startswith("events")]
+        left = set(self.kubectl("get", ",".join(kinds), "-o", "name").split()) - _EVERYWHERE
+        assert not left, f"left: {', '.join(sorted(left))}"
+        return True
+
     def kubectl(self, *arguments: str, seconds: float = CALL_SECONDS, given: str | None = None) -> str:
         return run("kubectl", "-n", self.name, *arguments, seconds=seconds, given=given)
 
@@ -59,6 +79,16 @@ class Namespace:
             for pod in self.get("pods", "-l", labels)
             if "deletionTimestamp" not in pod["metadata"] and pod["status"]["phase"] in alive
         ]
+
+    def lose(self, selector: str) -> None:
+        """Deletes the next pod that runs and has these labels."""
+
+        def running() -> list[str]:
+            found = self.get("pods", "-l", selector, "--field-selector", "status.phase=Running")
+            return [name_of(pod) for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+        pod = until(running, f"running pod with {selector}", 180)[0]
+        self.kubectl("delete", "pod", pod, "--wait=false")
 
     def pod(self, component: str) -> str:
         """The name of a component's first pod that is ready."""

@@ -4,6 +4,7 @@ each minute that has closed is exactly what the source's ledger says."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -48,8 +49,11 @@ class Story:
         """`make install` with the values of this test, and `values` (name=value) on top."""
         given = [f"local-aws.source.start='{self.start:%Y-%m-%dT%H:%M:00Z}'", *values]
         settings = [argument for value in given for argument in ("--set", value)]
+        images = [
+            argument for name in ("registry", "tag") for argument in (f"--{name}", os.environ.get(name.upper(), ""))
+        ]
         run(
-            *(sys.executable, "-m", "install", "up", "--namespace", self.namespace.name),
+            *(sys.executable, "-m", "install", "up", "--namespace", self.namespace.name, *images),
             *("--values-for", "laptop-cluster", "--values", str(ROOT / "tests" / "cluster" / "values.yaml"), *settings),
             seconds=900,
         )
@@ -60,10 +64,11 @@ def story() -> Iterator[Story]:
     if not has_cluster():
         pytest.skip("KUBECONFIG is not set: no cluster to test against")
     found = Story(Namespace("loopcast-life"))
-    run(sys.executable, "-m", "install", "down", "--namespace", found.namespace.name, seconds=300)
+    found.namespace.remove()
+    found.namespace.create()
     found.install()
     yield found
-    run(sys.executable, "-m", "install", "down", "--namespace", found.namespace.name, seconds=300)
+    found.namespace.remove()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +148,15 @@ def test_pods_of_every_kind_may_be_deleted_at_random(story: Story, stack: Cluste
     assert stack.served_version()
 
 
+def test_a_retraining_outlives_its_pods(story: Story, stack: ClusterStack) -> None:
+    known = {name_of(job) for job in stack.runs("build")}
+    story.namespace.kubectl("annotate", "retrainingpolicies", "--all", "--overwrite", "loopcast.io/retrain=second")
+    launched = until(lambda: [job for job in stack.runs("build") if name_of(job) not in known], "retraining", 120)[0]
+    story.namespace.lose("app.kubernetes.io/component=training-job")
+    story.namespace.lose(f"batch.kubernetes.io/job-name={name_of(launched)}")
+    finished(stack, name_of(launched), 900)
+
+
 def test_programs_may_be_killed_without_a_word(story: Story, stack: ClusterStack) -> None:
     """What has no state of its own dies as a node's power ends: no SIGTERM is heard."""
     stack.source.set_speed(SPEED / 10)
@@ -179,9 +193,11 @@ def test_a_rollback_goes_back_and_loses_nothing(story: Story, stack: ClusterStac
 
 
 def test_uninstalling_leaves_nothing(story: Story) -> None:
-    run(sys.executable, "-m", "install", "down", "--namespace", story.namespace.name, seconds=300)
-    assert story.namespace.name not in run("kubectl", "get", "namespaces", "-o", "name")
-    assert story.namespace.name not in run("kubectl", "get", "persistentvolumes", "-o", "wide")
+    namespace = story.namespace
+    run(sys.executable, "-m", "install", "down", "--namespace", namespace.name, seconds=300)
+    until(namespace.is_empty, "empty namespace", 120)
+    volumes = ("kubectl", "get", "persistentvolumes", "-o", "wide")
+    until(lambda: namespace.name not in run(*volumes), "end of the volumes", 120)
     assert "loopcast" not in run("kubectl", "get", "clusterroles,clusterrolebindings,customresourcedefinitions")
 
 
@@ -194,18 +210,15 @@ def alarmed_within_a_horizon(stack: ClusterStack, fees: float) -> bool:
 
 
 def finished(stack: ClusterStack, job: str, seconds: float) -> None:
-    """Until the run's Job has succeeded. Raises `AssertionError` at once when it failed."""
-    failed = ""
+    """Until the run's Job has succeeded. Raises `AssertionError` at once when it failed for good."""
 
-    def over() -> bool:
-        nonlocal failed
+    def over() -> set[str]:
         found = next((item for item in stack.namespace.get("jobs") if name_of(item) == job), None)
-        status = found["status"] if found else {"failed": 1}
-        failed = "" if not status.get("failed") else str(status)
-        return bool(failed or status.get("succeeded"))
+        conditions = found["status"].get("conditions", ()) if found else [{"type": "Gone", "status": "True"}]
+        return {item["type"] for item in conditions if item["status"] == "True"} & {"Complete", "Failed", "Gone"}
 
-    until(over, f"end of the run {job}", seconds)
-    assert not failed, f"{job}: {failed} {stack.namespace.kubectl('logs', f'job/{job}', '--tail=30')}"
+    ended = until(over, f"end of the run {job}", seconds)
+    assert ended == {"Complete"}, f"{job}: {ended} {stack.namespace.kubectl('logs', f'job/{job}', '--tail=30')}"
 
 
 def sound(stack: ClusterStack) -> list[dict[str, Any]]:
