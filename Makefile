@@ -68,7 +68,7 @@ images: .venv/main/ready flink/target/ready ## build the images (REGISTRY=, TAG=
 
 install: .venv/main/ready ## install all of it on the cluster of KUBECONFIG (FOR=laptop-cluster|eks, REGISTRY=, TAG=, FEED=, VALUES=file, SET="name=value ...")
 	@$(PY) -m install up --values-for $(FOR) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) \
-	  $(if $(FEED),--feed $(FEED)) $(if $(VALUES),-f $(VALUES)) $(foreach value,$(SET),--set $(value))
+	  $(if $(FEED),--feed $(FEED)) $(if $(VALUES),-f $(VALUES)) $(foreach value,$(SET),--set "$(value)")
 
 uninstall: .venv/main/ready ## remove from the cluster what make install has put there
 	@$(PY) -m install down
@@ -84,20 +84,21 @@ test-shared: setup ## run the tests that read the recordings in ../shared
 	@if [ -d ../shared/data ]; then $(PY) -m pytest -m shared; else echo "test-shared: ../shared/data is absent: nothing was run"; fi
 
 # A second opinion on every chart, where Go is there to build it.
+HELM := $(shell command -v helm)
 build/bin/kube-score:
 	@if command -v go >/dev/null; then GOBIN=$(CURDIR)/build/bin go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0; fi
 
-test-charts: .venv/main/ready ## run the tests of the charts and of what Argo CD and ACK are given (needs helm; go for others' schemas)
-	@if ! command -v helm >/dev/null; then echo "test-charts: helm is not installed: nothing was run"; exit 0; fi; set -e; \
-	  $(MAKE) --no-print-directory build/bin/kube-score; \
-	  PATH=$(CURDIR)/build/bin:$$PATH $(PY) -m pytest -m "charts and not cluster"
+test-charts: .venv/main/ready $(if $(HELM),build/bin/kube-score) ## run the tests of the charts and of what Argo CD and ACK are given (needs helm; go for others' schemas)
+	@if [ -n "$(HELM)" ]; then PATH=$(CURDIR)/build/bin:$$PATH $(PY) -m pytest -m "charts and not cluster"; \
+	  else echo "test-charts: helm is not installed: nothing was run"; fi
 
-# LOAD is run for each image's archive, as LOAD FILE: how a cluster that pulls from no registry gets images.
-test-cluster: setup ## build the images, install all of it on the cluster of KUBECONFIG, and put it to the test (BASE=, BUILDER=, LOAD=command)
-	@if [ -z "$$KUBECONFIG" ]; then echo "test-cluster: KUBECONFIG is not set: nothing was run"; exit 0; fi; set -e; \
-	  $(MAKE) --no-print-directory images $(if $(LOAD),ARCHIVE=build/images); \
-	  $(if $(LOAD),for archive in build/images/*.tar; do $(LOAD) $$archive; done;) \
-	  $(PY) -m pytest -v -m cluster tests/cluster
+# LOAD is run for each image's archive, as LOAD FILE: how a cluster that pulls from no registry gets images. Else its nodes
+# pull from REGISTRY.
+test-cluster: ARCHIVE = $(if $(LOAD),build/images)
+test-cluster: setup $(if $(KUBECONFIG),images) ## build the images, install all of it on the cluster of KUBECONFIG, and put it to the test (BASE=, BUILDER=, LOAD=command, or REGISTRY= PUSH=1)
+	@$(if $(and $(KUBECONFIG),$(LOAD)),for archive in $(ARCHIVE)/*.tar; do $(LOAD) $$archive || exit 1; done)
+	@if [ -n "$(KUBECONFIG)" ]; then REGISTRY=$(REGISTRY) TAG=$(TAG) $(PY) -m pytest -v -m cluster tests/cluster; \
+	  else echo "test-cluster: KUBECONFIG is not set: nothing was run"; fi
 
 test-cluster-parts: setup ## each part against the API server of KUBECONFIG (after make test-cluster, whose images it uses)
 	@if [ -n "$$KUBECONFIG" ]; then $(PY) -m pytest -m cluster --ignore tests/cluster; else echo "test-cluster-parts: KUBECONFIG is not set: nothing was run"; fi
