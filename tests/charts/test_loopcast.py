@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -110,6 +111,19 @@ def test_should_poll_the_releases_own_source_without_aws(render: Render) -> None
 def test_should_not_mistake_another_chart_for_its_own(render: Render) -> None:
     with pytest.raises(HelmError, match="additional properties 'ingestions' not allowed"):
         render("loopcast", {"ingestions": {"enabled": False}})
+
+
+def test_should_refuse_a_shared_value_that_no_chart_knows(render: Render) -> None:
+    with pytest.raises(HelmError, match="at '/global': additional properties 'imge' not allowed"):
+        render("loopcast", {"global": {"imge": {"tag": "7"}}})
+
+
+def test_should_know_the_shared_values_that_all_charts_know() -> None:
+    ours, theirs = (
+        json.loads((CHARTS / name / "values.schema.json").read_text())["properties"]["global"]["properties"]
+        for name in ("loopcast", "common")
+    )
+    assert ours.keys() == theirs.keys()
 
 
 @pytest.mark.parametrize(
