@@ -12,7 +12,7 @@ import pytest
 from tests.charts.conftest import Render
 from tests.charts.rendering import CHARTS, Object, chart_names, ci_values
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.charts, pytest.mark.cluster]
 CASES = [(chart, "") for chart in chart_names()] + ci_values()
 
 

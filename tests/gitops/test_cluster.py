@@ -19,7 +19,7 @@ import yaml
 from tests.gitops.argo import CHECKOUT, Environment, Object
 from tests.gitops.schema import argo_files
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.charts, pytest.mark.cluster]
 
 ABSENT = ("services.k8s.aws", "flink.apache.org", "pipelines.kubeflow.org", "monitoring.coreos.com", "keda.sh")
 """Whose kinds a bare cluster does not know: they are left out, and nothing else is."""
