@@ -95,6 +95,41 @@ def test_should_merge_what_is_given_into_the_policies(render: Render) -> None:
         parse_policy({**item, "metadata": {**item["metadata"], "uid": "1", "generation": 1}})
 
 
+def field_names(definition: dict[str, Any]) -> dict[str, Any]:
+    """A schema that knows the names of a definition's fields and no others."""
+    if "properties" in definition:
+        known = {name: field_names(field) for name, field in definition["properties"].items()}
+        return {"properties": known, "additionalProperties": False}
+    below = field_names(definition["items"]) if "items" in definition else {}
+    return {"items": below} if below else {}
+
+
+@pytest.mark.parametrize(("key", "kind"), [("retraining", "RetrainingPolicy"), ("release", "ReleasePolicy")])
+def test_should_know_the_fields_of_a_policy_that_the_api_server_knows(key: str, kind: str) -> None:
+    """The umbrella's schema has a copy, as helm reads no other file: a field that is new in the definitions goes there."""
+    documents = yaml.safe_load_all((ROOT / "manifests" / "operator" / "crds.yaml").read_text())
+    (version,) = next(item for item in documents if item["spec"]["names"]["kind"] == kind)["spec"]["versions"]
+    schema = json.loads((CHARTS / "loopcast" / "values.schema.json").read_text())
+    ours = schema["properties"]["policies"]["properties"][key]["properties"]["spec"]
+    theirs = field_names(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_should_refuse_a_field_that_the_api_server_would_drop(render: Render) -> None:
+    for spec, said in (
+        ({"cooldwn": "1h"}, "at '/policies/retraining/spec': additional properties 'cooldwn' not allowed"),
+        ({"triggers": {"schedule": {"evry": "7d"}}}, "additional properties 'evry' not allowed"),
+        ({"quietHours": [{"begin": "01:00"}]}, "additional properties 'begin' not allowed"),
+    ):
+        with pytest.raises(HelmError, match=said):
+            render("loopcast", {"policies": {"retraining": {"spec": spec}}})
+
+
+def test_should_take_a_trigger_away_if_it_is_given_as_null(render: Render) -> None:
+    values = {"policies": {"retraining": {"spec": {"triggers": {"schedule": None}}}}}
+    assert policies(render("loopcast", values))["RetrainingPolicy"]["spec"]["triggers"]["schedule"] is None
+
+
 def test_should_have_no_policies_if_nobody_follows_them(render: Render) -> None:
     assert not policies(render("loopcast", {"operator": {"enabled": False}}))
     one = {"policies": {"release": {"enabled": False}}}
