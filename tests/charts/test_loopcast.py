@@ -106,7 +106,7 @@ def field_names(definition: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("key", "kind"), [("retraining", "RetrainingPolicy"), ("release", "ReleasePolicy")])
 def test_should_know_the_fields_of_a_policy_that_the_api_server_knows(key: str, kind: str) -> None:
-    """The umbrella's schema has a copy, as helm reads no other file: a field that is new in the definitions goes there."""
+    """The umbrella's schema has a copy, as helm reads no other file: what is new in the definitions goes there too."""
     documents = yaml.safe_load_all((ROOT / "manifests" / "operator" / "crds.yaml").read_text())
     (version,) = next(item for item in documents if item["spec"]["names"]["kind"] == kind)["spec"]["versions"]
     schema = json.loads((CHARTS / "loopcast" / "values.schema.json").read_text())
