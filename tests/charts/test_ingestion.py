@@ -263,6 +263,10 @@ def test_should_not_wait_for_minutes_that_nobody_makes(render: Render) -> None:
         ({"poller": {"replicas": -1}}, "minimum: got -1, want 0"),
         ({"poller": {"autoscaling": {"enabled": True}}}, "additional properties 'autoscaling' not allowed"),
         ({"deduplicator": {"autoscaling": {"kind": "vpa"}}}, "value must be one of 'hpa', 'keda'"),
+        (
+            {"deduplicator": {"autoscaling": {"enabled": True, "minReplicas": 9}}},
+            "deduplicator.autoscaling.minReplicas is 9, and maxReplicas only 8",
+        ),
         ({"poller": {"resources": {"requests": {"memory": "lots"}}}}, "'lots' does not match pattern"),
         ({"tests": {"seconds": 0}}, "minimum: got 0, want 1"),
     ],
