@@ -188,6 +188,18 @@ def test_replicas_are_left_to_the_autoscaler_where_there_is_one(environment: Env
         assert ignored == scaled, name
 
 
+@pytest.mark.parametrize("name", ["staging", "prod"])
+def test_a_change_of_the_flink_job_begins_with_a_savepoint_and_falls_back_on_a_checkpoint(
+    environments: dict[str, Environment], name: str
+) -> None:
+    (deployment,) = [item for item in environments[name].objects["flink"] if item["kind"] == "FlinkDeployment"]
+    settings = deployment["spec"]["flinkConfiguration"]
+    assert deployment["spec"]["job"]["upgradeMode"] == "savepoint"
+    assert settings["execution.checkpointing.savepoint-dir"].startswith("s3://")
+    assert settings["high-availability.type"] == "kubernetes"
+    assert "kubernetes.operator.job.upgrade.last-state-fallback.enabled" not in settings  # true by default
+
+
 def test_what_is_ignored_exists(environment: Environment) -> None:
     for name, objects in environment.objects.items():
         kinds = {(group(found), found["kind"]) for found in objects}
