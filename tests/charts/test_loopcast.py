@@ -143,6 +143,17 @@ def test_should_poll_the_releases_own_source_without_aws(render: Render) -> None
     assert env(pod)["AWS_ENDPOINT_URL"] == "http://fees-local-aws:4566"
 
 
+@pytest.mark.parametrize(
+    ("part", "endpoint"), [("aws", "endpoint"), ("sagemaker", "sagemakerEndpoint")], ids=["aws", "sagemaker"]
+)
+def test_should_refuse_to_wait_for_local_aws_if_nobody_makes_it(render: Render, part: str, endpoint: str) -> None:
+    off = {"global": {"aws": {"local": True}}, "local-aws": {part: {"enabled": False}}}
+    with pytest.raises(HelmError, match=f"without local-aws.{part}.enabled needs global.aws.{endpoint}"):
+        render("loopcast", off)
+    elsewhere = {"global": {"aws": {endpoint: "http://elsewhere:4566"}}}
+    assert ("StatefulSet", "loopcast-source") in kinds(render("loopcast", [off, elsewhere]))
+
+
 def test_should_not_mistake_another_chart_for_its_own(render: Render) -> None:
     with pytest.raises(HelmError, match="additional properties 'ingestions' not allowed"):
         render("loopcast", {"ingestions": {"enabled": False}})
