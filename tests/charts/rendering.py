@@ -72,6 +72,20 @@ class Helm:
             self._rendered[key] = [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
         return copy.deepcopy(self._rendered[key])
 
+    def notes(self, chart: str, values: Values | Sequence[Values] = ()) -> str:
+        """What helm says after an installation. It does so to a cluster alone, so that the notes are rendered as an
+        object here."""
+        folder = self.chart(chart) / "templates"
+        wrapped = folder / "notes.yaml"
+        text = (folder / "NOTES.txt").read_text()
+        wrapped.write_text(f'{{{{ define "notes" }}}}{text}{{{{ end }}}}notes: {{{{ include "notes" . | quote }}}}')
+        try:
+            flags = ["--namespace", "loopcast", "--kube-version", KUBERNETES, "--show-only", "templates/notes.yaml"]
+            shown = self._helm("template", "loopcast", str(folder.parent), *flags, *self._given(values))
+        finally:
+            wrapped.unlink()
+        return str(yaml.safe_load(shown)["notes"])
+
     def lint(self, chart: str, values: Values | Sequence[Values] = ()) -> str:
         """Raises `HelmError`."""
         given = self._given(values)

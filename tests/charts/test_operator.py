@@ -18,7 +18,7 @@ from operators.metrics import _event_time, _failures, _launches, _looks
 from tests.charts import pod_security, schemas
 from tests.charts.conftest import Render
 from tests.charts.policies import POLICIES
-from tests.charts.rendering import CHARTS, ROOT, HelmError, Object, find, hook, kinds
+from tests.charts.rendering import CHARTS, ROOT, Helm, HelmError, Object, find, hook, kinds
 
 KFP = {
     "runs": {"mode": "kfp", "kfp": {"url": "http://kfp.example:8888", "namespace": "users", "serviceAccount": "editor"}}
@@ -114,6 +114,21 @@ def test_should_keep_the_definitions_up_to_date_and_remove_them_unless_told(
         assert hook(jobs["loopcast-operator-crds-apply"]) == {"pre-install", "pre-upgrade"}
     if deleted:
         assert hook(jobs["loopcast-operator-crds-delete"]) == {"post-delete"}
+
+
+@pytest.mark.parametrize(
+    ("crds", "why"), [({}, ""), ({"keep": True}, "crds.keep"), ({"hooks": False}, "crds.hooks is false")]
+)
+@pytest.mark.parametrize("chart", ["operator", "loopcast"])
+def test_should_say_how_the_definitions_go_if_uninstalling_leaves_them(
+    helm: Helm, chart: str, crds: dict[str, Any], why: str
+) -> None:
+    values = {"crds": crds} if chart == "operator" else {"operator": {"crds": crds}}
+    said = helm.notes(chart, values)
+    assert ("Uninstalling leaves the definitions" in said) == bool(why)
+    if why:
+        assert f"{why})" in said
+        assert f"kubectl delete crd {' '.join(item['metadata']['name'] for item in documents('crds.yaml'))}" in said
 
 
 def test_should_take_its_rights_along_to_each_hook(render: Render) -> None:
