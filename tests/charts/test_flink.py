@@ -213,6 +213,17 @@ def test_should_give_the_job_in_both_modes_the_same_arguments(render: Render) ->
     assert arguments[arguments.index("--max-shards") + 1] == "1"
 
 
+def test_should_add_a_process_variables_to_those_that_both_have(render: Render) -> None:
+    """The Flink operator puts arrays of the two templates over each other by position, unless it is told otherwise."""
+    more = [{"name": "TZ", "value": "UTC"}]
+    spec = flink_deployment(render("flink", {**OPERATOR, "jobManager": {"extraEnv": more}}))["spec"]
+    for template in (spec["podTemplate"], spec["jobManager"]["podTemplate"]):
+        assert template["spec"]["containers"][0]["name"] == "flink-main-container"
+    assert env(spec["podTemplate"])["LOOPCAST_FEED"] == "/etc/loopcast/feed.yaml"
+    assert env(spec["jobManager"]["podTemplate"]) == {"TZ": "UTC"}
+    assert spec["flinkConfiguration"]["kubernetes.operator.pod-template.merge-arrays-by-name"] == "true"
+
+
 def test_should_take_a_savepoint_before_an_upgrade_if_asked(render: Render) -> None:
     objects = render("flink", {**OPERATOR, "operator": {"upgradeMode": "savepoint"}})
     spec = flink_deployment(objects)["spec"]

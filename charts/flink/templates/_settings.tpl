@@ -48,6 +48,8 @@ web.cancel.enable: "false"
 kubernetes.entry.path: /usr/bin/env
 kubernetes.jobmanager.memory.limit-factor: "1.3" # room for the Python process that plans the job
 kubernetes.rest-service.exposed.type: ClusterIP
+# Else a process's first variable would take the place of the first that both have, which says where the feed is.
+kubernetes.operator.pod-template.merge-arrays-by-name: "true"
 env.java.opts.all: {{ include "flink.moduleOptions" . }} -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError
 {{- if .Values.operator.autoscaler.enabled }}
 job.autoscaler.enabled: "true"
