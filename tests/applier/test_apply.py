@@ -286,6 +286,22 @@ def test_what_ack_leaves_can_be_applied_by_itself_once_the_rest_is_there(stack: 
     assert stack.names.events_stream in aws.client("kinesis").list_streams()["StreamNames"]
 
 
+def test_the_pipelines_role_trusts_the_account_that_kubeflow_runs_them_as(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPCAST_PIPELINES_ACCOUNT", "kubeflow/pipeline-runner")
+
+    applied = stack.run_main(["apply", str(stack.manifests / "roles.yaml"), "--feed", str(stack.feed)])
+
+    assert applied.code == 0
+    role = aws.client("iam").get_role(RoleName=stack.names.role("pipelines"))["Role"]
+    (pod_identity,) = [item for item in role["AssumeRolePolicyDocument"]["Statement"] if item["Sid"] == "PodIdentity"]
+    assert pod_identity["Condition"]["StringEquals"] == {
+        "aws:RequestTag/kubernetes-namespace": "kubeflow",
+        "aws:RequestTag/kubernetes-service-account": "pipeline-runner",
+    }
+
+
 def test_a_crawler_that_runs_is_stopped_and_deleted(applied: Stack) -> None:
     aws.client("glue").start_crawler(Name=applied.names.archive)
 
