@@ -68,11 +68,10 @@ def test_should_take_the_shards_from_the_feed_unless_they_are_given(render: Rend
     assert "--max-shards=3" in flags(render("flink", given), "flink-taskmanager")
 
 
-@pytest.mark.parametrize("more", [{}, OPERATOR])
-def test_should_refuse_fewer_slots_than_shards(render: Render, more: dict[str, Any]) -> None:
+def test_should_refuse_fewer_slots_than_shards(render: Render) -> None:
     said = "taskManager.replicas times taskManager.slots is 2, but the stream may have 3 shards and each needs a slot"
     with pytest.raises(HelmError, match=said):
-        render("flink", {**more, "job": {"maxShards": 3}, "taskManager": {"slots": 2}})
+        render("flink", {"job": {"maxShards": 3}, "taskManager": {"slots": 2}})
 
 
 def test_should_let_the_job_manager_write_flinks_config_maps_and_no_others(render: Render) -> None:
@@ -161,6 +160,11 @@ def test_should_test_the_flow_unless_told_that_none_comes(render: Render) -> Non
         ({"job": {"checkpoints": "bucket/x"}}, "'bucket/x' does not match pattern"),
         ({"operator": {"upgradeMode": "stateless"}}, "value must be one of 'last-state', 'savepoint'"),
         ({"mode": "operator"}, "mode operator needs global.aws.account"),
+        ({**OPERATOR, "taskManager": {"replicas": 3}}, "taskManager.replicas is of mode standalone"),
+        (
+            {**OPERATOR, "taskManager": {"podDisruptionBudget": {"maxUnavailable": "50%"}}},
+            "in mode operator taskManager.podDisruptionBudget takes numbers alone",
+        ),
     ],
 )
 def test_should_say_clearly_what_is_wrong(render: Render, values: dict[str, Any], said: str) -> None:
@@ -222,6 +226,24 @@ def test_should_add_a_process_variables_to_those_that_both_have(render: Render) 
     assert env(spec["podTemplate"])["LOOPCAST_FEED"] == "/etc/loopcast/feed.yaml"
     assert env(spec["jobManager"]["podTemplate"]) == {"TZ": "UTC"}
     assert spec["flinkConfiguration"]["kubernetes.operator.pod-template.merge-arrays-by-name"] == "true"
+
+
+def test_should_say_how_many_of_the_operators_task_managers_must_stay(render: Render) -> None:
+    """Not how many may be missing: they belong to the JobManager's Deployment, whose one replica they are taken for."""
+
+    def budgets(**task_manager: Any) -> list[Any]:
+        objects = render("flink", {**OPERATOR, "job": {"maxShards": 5}, "taskManager": {"slots": 2, **task_manager}})
+        return [item["spec"] for item in objects if item["kind"] == "PodDisruptionBudget"]
+
+    (budget,) = budgets()
+    assert budget["minAvailable"] == 2, "of three, which have a slot for each of five shards"
+    assert "maxUnavailable" not in budget
+    objects = render("flink", OPERATOR)
+    labels = flink_deployment(objects)["spec"]["taskManager"]["podTemplate"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+    assert budgets(podDisruptionBudget={"maxUnavailable": 2})[0]["minAvailable"] == 1
+    assert budgets(podDisruptionBudget={"minAvailable": 3, "maxUnavailable": None})[0]["minAvailable"] == 3
+    assert budgets(podDisruptionBudget={"enabled": False}) == budgets(slots=5) == []
 
 
 def test_should_take_a_savepoint_before_an_upgrade_if_asked(render: Render) -> None:

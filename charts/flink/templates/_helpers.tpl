@@ -24,6 +24,30 @@
 {{- end -}}
 {{- end -}}
 
+{{/* How many TaskManagers Flink starts in mode operator: as many as have a slot for each shard. */}}
+{{- define "flink.taskManagersOfOperator" -}}
+{{- if ne (int .Values.taskManager.replicas) 1 -}}
+{{- fail "taskManager.replicas is of mode standalone: in mode operator Flink itself starts as many TaskManagers as it takes, by taskManager.slots, to have a slot for each shard" -}}
+{{- end -}}
+{{- $slots := int .Values.taskManager.slots -}}
+{{- div (add (include "flink.maxShards" . | int) $slots -1) $slots -}}
+{{- end -}}
+
+{{/*
+Flink's TaskManagers belong to the JobManager's Deployment, which has one replica: Kubernetes can't know of how many some may
+be missing, so that the budget says how many must stay.
+*/}}
+{{- define "flink.budgetOfOperator" -}}
+{{- $pdb := .Values.taskManager.podDisruptionBudget -}}
+{{- if or (kindIs "string" $pdb.minAvailable) (kindIs "string" $pdb.maxUnavailable) -}}
+{{- fail "in mode operator taskManager.podDisruptionBudget takes numbers alone: Kubernetes does not know of how many TaskManagers it would be a share" -}}
+{{- end -}}
+{{- $least := sub (include "flink.taskManagersOfOperator" . | int) (int ($pdb.maxUnavailable | default 1)) -}}
+podDisruptionBudget:
+  enabled: {{ $pdb.enabled }}
+  minAvailable: {{ ternary (int $pdb.minAvailable) (max 0 $least) (hasKey $pdb "minAvailable") }}
+{{- end -}}
+
 {{/* The flags that both of Flink's processes take. */}}
 {{- define "flink.flags" -}}
 - --cluster-id={{ include "flink.clusterId" .root }}
