@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from botocore.exceptions import ClientError
 
 from applier.__main__ import main
 from loopcast import aws
@@ -300,6 +301,19 @@ def test_the_pipelines_role_trusts_the_account_that_kubeflow_runs_them_as(
         "aws:RequestTag/kubernetes-namespace": "kubeflow",
         "aws:RequestTag/kubernetes-service-account": "pipeline-runner",
     }
+
+
+def test_the_appliers_own_role_goes_by_its_own_manifest(stack: Stack) -> None:
+    bootstrap = [str(stack.manifests / "bootstrap"), "--feed", str(stack.feed)]
+    assert stack.run_main(["apply", *bootstrap]).code == 0
+    aws.client("iam").get_role(RoleName=stack.names.role("applier"))
+
+    deleted = stack.run_main(["delete", *bootstrap])
+
+    assert deleted.code == 0
+    assert f"Role {stack.names.role('applier')}: deleted" in deleted.lines
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        aws.client("iam").get_role(RoleName=stack.names.role("applier"))
 
 
 def test_a_crawler_that_runs_is_stopped_and_deleted(applied: Stack) -> None:

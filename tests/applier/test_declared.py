@@ -323,6 +323,12 @@ def test_what_a_cluster_pulls_is_declared_once_for_all_feeds(make_stack: Callabl
     assert not [text for text in texts if "${" in text]
 
 
+def test_who_leaves_the_account_is_told_to_delete_each_repository_that_all_feeds_share() -> None:
+    page = (DEFAULT_PATH.parents[1] / "docs" / "install-on-eks.md").read_text()
+    loop = f"for image in {' '.join(IMAGES)}; do\n  aws ecr delete-repository --force --repository-name loopcast/$image"
+    assert loop in page
+
+
 def test_every_repository_scans_what_is_pushed_and_forgets_what_has_no_tag(declared: list[Resource]) -> None:
     for repository in named(declared, "Repository").values():
         (rule, *_) = json.loads(repository.spec["lifecyclePolicy"])["rules"]
