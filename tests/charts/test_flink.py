@@ -228,6 +228,15 @@ def test_should_add_a_process_variables_to_those_that_both_have(render: Render) 
     assert spec["flinkConfiguration"]["kubernetes.operator.pod-template.merge-arrays-by-name"] == "true"
 
 
+def test_should_restart_the_operators_job_manager_if_it_no_longer_answers(render: Render) -> None:
+    spec = flink_deployment(render("flink", OPERATOR))["spec"]
+    (manager,) = spec["jobManager"]["podTemplate"]["spec"]["containers"]
+    probes = [manager["livenessProbe"], manager["readinessProbe"]]
+    assert [probe["httpGet"] for probe in probes] == [{"path": "/config", "port": 8081}] * 2
+    (tasks,) = spec["taskManager"]["podTemplate"]["spec"]["containers"]
+    assert tasks == {"name": "flink-main-container"}, "the JobManager replaces a TaskManager itself"
+
+
 def test_should_say_how_many_of_the_operators_task_managers_must_stay(render: Render) -> None:
     """Not how many may be missing: they belong to the JobManager's Deployment, whose one replica they are taken for."""
 

@@ -93,7 +93,7 @@ FLINK_LOG_DIR: /tmp/log
 FLINK_IDENT_STRING: loopcast
 {{- end -}}
 
-{{/* What a process has of its own in mode operator, over what both have. */}}
+{{/* What a process has of its own in mode operator, over what both have; `probes` of its container. */}}
 {{- define "flink.podTemplate" -}}
 podTemplate:
   metadata:
@@ -102,9 +102,9 @@ podTemplate:
     annotations:
       {{- include "common.podAnnotations" . | nindent 6 }}
   {{- $spec := pick (include "common.podSpec" . | fromYaml) "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" }}
-  {{- with .values.extraEnv }}
-  {{- $_ := set $spec "containers" (list (dict "name" "flink-main-container" "env" .)) }}
-  {{- end }}
+  {{- $container := merge (dict "name" "flink-main-container") (.probes | default dict) }}
+  {{- with .values.extraEnv }}{{ $_ := set $container "env" . }}{{ end }}
+  {{- $_ := set $spec "containers" (list $container) }}
   spec:
     {{- toYaml $spec | nindent 4 }}
 {{- end -}}
