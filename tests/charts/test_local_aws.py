@@ -84,7 +84,8 @@ def test_should_live_without_a_volume_if_told_so(render: Render, key: str) -> No
 
 @every_part
 def test_should_make_nothing_of_a_part_that_is_off(render: Render, key: str) -> None:
-    names = {name for _, name in kinds(render("local-aws", {key: {"enabled": False}}))}
+    more = {"sagemaker": {"enabled": False}} if key == "aws" else {}
+    names = {name for _, name in kinds(render("local-aws", {key: {"enabled": False}, **more}))}
     assert f"loopcast-{PARTS[key]}" not in names
 
 
@@ -177,6 +178,7 @@ def test_should_replay_a_recording_if_told_so(render: Render) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"aws": {"enabled": False}}, "sagemaker.enabled needs aws.enabled"),
         ({"source": {"mode": "recording"}}, "source.recording.file, and claim or configMap"),
         ({"source": {"regime": {"at": "2h"}}}, "source.regime needs both at and factors"),
         ({"source": {"mode": "live"}}, "value must be one of 'simulated', 'recording'"),

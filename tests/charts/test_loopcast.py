@@ -144,14 +144,18 @@ def test_should_poll_the_releases_own_source_without_aws(render: Render) -> None
 
 
 @pytest.mark.parametrize(
-    ("part", "endpoint"), [("aws", "endpoint"), ("sagemaker", "sagemakerEndpoint")], ids=["aws", "sagemaker"]
+    ("off", "part", "endpoint"),
+    [(("aws", "sagemaker"), "aws", "endpoint"), (("sagemaker",), "sagemaker", "sagemakerEndpoint")],
+    ids=["aws", "sagemaker"],
 )
-def test_should_refuse_to_wait_for_local_aws_if_nobody_makes_it(render: Render, part: str, endpoint: str) -> None:
-    off = {"global": {"aws": {"local": True}}, "local-aws": {part: {"enabled": False}}}
+def test_should_refuse_to_wait_for_local_aws_if_nobody_makes_it(
+    render: Render, off: tuple[str, ...], part: str, endpoint: str
+) -> None:
+    values = {"global": {"aws": {"local": True}}, "local-aws": {name: {"enabled": False} for name in off}}
     with pytest.raises(HelmError, match=f"without local-aws.{part}.enabled needs global.aws.{endpoint}"):
-        render("loopcast", off)
-    elsewhere = {"global": {"aws": {endpoint: "http://elsewhere:4566"}}}
-    assert ("StatefulSet", "loopcast-source") in kinds(render("loopcast", [off, elsewhere]))
+        render("loopcast", values)
+    elsewhere = {"endpoint": "http://elsewhere:4566", "sagemakerEndpoint": "http://elsewhere:4567"}
+    assert ("StatefulSet", "loopcast-source") in kinds(render("loopcast", [values, {"global": {"aws": elsewhere}}]))
 
 
 def test_should_not_mistake_another_chart_for_its_own(render: Render) -> None:
