@@ -67,6 +67,14 @@ def build_dependencies(chart: Path) -> None:
             raise HelmFailed(f"the charts that {chart.name} needs can't be gathered: {done.stderr.strip()}")
 
 
+def check(chart: Path, release: str, namespace: str, values: Values, kubernetes: str) -> None:
+    """Raises `HelmFailed` with what the chart has against the values or the version of Kubernetes; asks no cluster."""
+    command = ["helm", "template", release, str(chart), "--namespace", namespace, "--kube-version", kubernetes]
+    done = subprocess.run([*command, "--values", "-"], input=yaml.safe_dump(values), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise HelmFailed(_told(done.stderr))
+
+
 async def revision(helm: Client, release: str, namespace: str) -> dict[str, Any] | None:
     """The release's newest revision: its number and status; None where there is no such release."""
     try:
@@ -83,14 +91,6 @@ async def given(helm: Client, release: str, namespace: str) -> Values:
         return dict(await found.values(computed=True))
     except errors.ReleaseNotFoundError:
         return {}
-
-
-async def check(helm: Client, chart: Path, release: str, namespace: str, values: Values) -> None:
-    """Raises `HelmFailed` with what the chart has against the values; asks no cluster."""
-    try:
-        await helm.template_resources(await helm.get_chart(chart), release, values, namespace=namespace)
-    except errors.Error as error:
-        raise HelmFailed(_said(error)) from error
 
 
 async def install(helm: Client, chart: Path, release: str, namespace: str, values: Values, timeout: str) -> int:
@@ -130,5 +130,11 @@ async def uninstall(helm: Client, release: str, namespace: str, timeout: str) ->
 
 
 def _said(error: errors.Error) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("WARNING", "walk.go:"))]
+    return _told(str(error))
+
+
+def _told(text: str) -> str:
+    """Helm's sentences, each once: every chart of a release that shares a value says the same of it."""
+    noise = ("WARNING", "walk.go:", "Use --debug")
+    lines = dict.fromkeys(line for line in text.splitlines() if line.strip() and not line.startswith(noise))
     return "\n".join(lines).removeprefix("Error: ") or "helm failed and said nothing"

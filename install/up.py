@@ -54,7 +54,7 @@ async def up(cluster: Cluster, client: Client, release: Release, say: Say) -> No
     say(f"cluster {cluster.host}, Kubernetes {cluster.version}, helm {client.version}")
     say(f"gathering {release.chart.name}'s charts")
     await asyncio.to_thread(helm.build_dependencies, release.chart)
-    await helm.check(client, release.chart, release.name, release.namespace, release.values)
+    await asyncio.to_thread(helm.check, release.chart, release.name, release.namespace, release.values, cluster.version)
     prepare(cluster, release, say)
     say(f"installing {release.name} in {release.namespace}")
     work = asyncio.create_task(
