@@ -137,11 +137,7 @@ class Cluster:
         resource = self._resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
         def served() -> bool:
-            found = [self._dynamic.get(resource, name=name).to_dict() for name in definitions]
-            return all(
-                any(c["type"] == "Established" and c["status"] == "True" for c in one["status"].get("conditions", ()))
-                for one in found
-            )
+            return all(_is_established(self._dynamic.get(resource, name=name).to_dict()) for name in definitions)
 
         return _until(served, seconds)
 
@@ -240,6 +236,12 @@ class Cluster:
 
     def _resource(self, api: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api, kind=kind)
+
+
+def _is_established(definition: dict[str, Any]) -> bool:
+    """A new definition has no status, or one without conditions, for a moment."""
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 def _until(true: Any, seconds: float) -> bool:
