@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any
 from local.sagemaker import programs
 from local.sagemaker.kubernetes import logs, pods
 from local.sagemaker.kubernetes.client import Api, ApiError
-from local.sagemaker.kubernetes.view import Seen, View
+from local.sagemaker.kubernetes.view import LOOK_SECONDS, Seen, View, within
 
 Json = dict[str, Any]
-_LOOK_SECONDS = 0.2
 _LOG_SECONDS = 1.0
 _STORE_SECONDS = 120.0
 _GONE_SECONDS = 30.0
@@ -24,30 +22,7 @@ _HOST_GRACE_SECONDS = 10.0
 _PATIENT_SECONDS = 5.0
 
 
-class _Watched(ABC):
-    """A program whose end shows only when one looks."""
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it has ended by itself."""
-        return self.wait(0)
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the program has ended within `seconds`."""
-        deadline = time.monotonic() + seconds
-        while not self._look():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(_LOOK_SECONDS, left))
-        return True
-
-    @abstractmethod
-    def _look(self) -> bool:
-        """Whether the program has ended."""
-
-
-class JobProgram(_Watched):
+class JobProgram:
     """The program of the Job `name`, which lives in `folder`. It has ended when its exit code is in the folder, put
     there together with its files; or without one when the Job is gone or given up, and then `reason` says why."""
 
@@ -63,6 +38,15 @@ class JobProgram(_Watched):
         self._logged = 0.0
         self._ended = False
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the program has ended within `seconds`."""
+        return within(seconds, self._look)
+
     def terminate(self) -> None:
         """The carrier ends the program, when it next asks what to do; a Job whose program doesn't run is deleted."""
         ask_to_stop(self.folder, _HOST_GRACE_SECONDS)
@@ -71,7 +55,7 @@ class JobProgram(_Watched):
         """SIGTERM, and SIGKILL after `grace_seconds`; what the program left is stored. Then the Job is deleted."""
         ask_to_stop(self.folder, grace_seconds)
         deadline = time.monotonic() + grace_seconds + _STORE_SECONDS
-        while self._is_running() and time.monotonic() < deadline and not self.wait(_LOOK_SECONDS):
+        while self._is_running() and time.monotonic() < deadline and not self.wait(LOOK_SECONDS):
             continue
         self.delete()
 
@@ -145,7 +129,7 @@ class JobProgram(_Watched):
             logs.pull(self._api, self.folder, pod["metadata"]["name"])
 
 
-class HostsProgram(_Watched):
+class HostsProgram:
     """The hosts of the training job in `folder`, by name. When one fails the others are stopped, and its exit code is
     the job's."""
 
@@ -165,6 +149,15 @@ class HostsProgram(_Watched):
     @property
     def reason(self) -> str:
         return next((host.reason for host in self._hosts.values() if host.reason), "")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the program has ended within `seconds`."""
+        return within(seconds, self._look)
 
     def terminate(self) -> None:
         for host in self._hosts.values():

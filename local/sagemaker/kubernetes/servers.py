@@ -8,9 +8,8 @@ from pathlib import Path
 
 from local.sagemaker.kubernetes import logs, pods
 from local.sagemaker.kubernetes.client import Api, ApiError
-from local.sagemaker.kubernetes.view import View
+from local.sagemaker.kubernetes.view import View, within
 
-_LOOK_SECONDS = 0.2
 _LOG_SECONDS = 3.0
 
 
@@ -50,17 +49,7 @@ class DeploymentProgram:
 
     def wait(self, seconds: float) -> bool:
         """Whether the Deployment is gone within `seconds`."""
-        deadline = time.monotonic() + seconds
-        while True:
-            seen = self._view.look()
-            if time.monotonic() > self._logged + _LOG_SECONDS:
-                self._read_logs()
-            if self._run not in seen.deployments and seen.at > self._created:
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(_LOOK_SECONDS, left))
+        return within(seconds, self._look)
 
     def terminate(self) -> None:
         """Deletes the Deployment, and with it its Service; its pods get SIGTERM."""
@@ -72,6 +61,13 @@ class DeploymentProgram:
         """Deletes the Deployment; its pods end by themselves after it."""
         self.terminate()
         self.wait(grace_seconds)
+
+    def _look(self) -> bool:
+        """Whether the Deployment is gone."""
+        seen = self._view.look()
+        if time.monotonic() > self._logged + _LOG_SECONDS:
+            self._read_logs()
+        return self._run not in seen.deployments and seen.at > self._created
 
     def _stuck(self) -> str:
         """Why it is given up; empty when it isn't."""
@@ -94,5 +90,7 @@ class DeploymentProgram:
     def _read_logs(self) -> None:
         self._logged = time.monotonic()
         for pod in self._view.look().pods.get(self._run, []):
-            if pods.program(pod).get("state", {}).keys() - {"waiting"} or pods.restarts(pod):
-                logs.pull(self._api, self.folder, pod["metadata"]["name"], restarted=pods.restarts(pod) > 0)
+            state = pods.program(pod).get("state", {})
+            restarted = pods.restarts(pod) > 0 or "terminated" in state  # then it may have been by now
+            if restarted or "running" in state:
+                logs.pull(self._api, self.folder, pod["metadata"]["name"], restarted=restarted)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from local.sagemaker.kubernetes.client import Api, ApiError
 from local.sagemaker.kubernetes.manifests import RUN, SERVER
 
 Json = dict[str, Any]
+LOOK_SECONDS = 0.2
 _FRESH_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,17 @@ class View:
             for kind in ("jobs", "deployments")
         )
         return Seen(at, jobs, deployments, dict(pods))
+
+
+def within(seconds: float, look: Callable[[], bool]) -> bool:
+    """Whether a look finds within `seconds` what it looks for."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(LOOK_SECONDS, left))
+    return True
 
 
 def _run(item: Json) -> str:
